@@ -1,0 +1,82 @@
+"""Data of a mixture of linear regressions, one trial as a stream: the problem of every study."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxmlr import _check
+from jaxmlr.data import noise
+from jaxmlr.data.processes import Process
+from jaxmlr.mixture import Mixture
+
+
+class Observation(NamedTuple):
+    """What one step reveals, and the label that it hides."""
+
+    phi: jax.Array  # (d,) regressor phi[n]
+    y: jax.Array  # () response y[n+1]
+    label: jax.Array  # () int32, the component that produced y, from 0
+
+
+class Stream(NamedTuple):
+    """One trial's data: `init() -> state`, then `step(state, n) -> (state, Observation)`, n = 1, 2, ..."""
+
+    init: Callable[[], Any]
+    step: Callable[[Any, jax.Array], tuple[Any, Observation]]
+
+
+def stream(key: ArrayLike, mixture: Mixture, process: Process, trial: ArrayLike = 0) -> Stream:
+    """The data of trial `trial` under `key`, step by step.
+
+    y[n+1] = beta_z' phi[n] + sigma_z w[n+1],  P(z = k) = weights[k],  w ~ N(0, 1)
+
+    Noise is a function of (key, trial, step) alone; step 0 starts the process.
+    """
+    words = noise.key_words(key)
+    components, dim = mixture.coefficients.shape
+    dtype = mixture.coefficients.dtype
+    threshold = jnp.cumsum(mixture.weights)[:-1]
+    deviation = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, (components,)))
+
+    def init() -> Any:
+        return process.init(noise.row(words, trial, 0, dim, dtype)[0])
+
+    def step(state: Any, n: jax.Array) -> tuple[Any, Observation]:
+        normals, uniform = noise.row(words, trial, n, dim + 1, dtype)
+        state, phi = process.step(state, n.astype(dtype), normals[:dim])
+        label = jnp.sum(uniform > threshold, dtype=jnp.int32)
+        chosen = jnp.arange(components, dtype=jnp.int32) == label
+        mean = jnp.sum(jnp.where(chosen, mixture.coefficients @ phi, 0))
+        y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * normals[dim]
+        return state, Observation(phi, y, label)
+
+    return Stream(init, step)
+
+
+def simulate(
+    key: ArrayLike, mixture: Mixture, process: Process, steps: int, *, trial: ArrayLike = 0
+) -> Observation:
+    """Draw a data set: the very numbers that trial `trial` of a study with this seed sees.
+
+    A study with `seed = s` draws with `jax.random.key(s)`; trial t of it is `trial=t` here.
+
+    Args:
+      key: a threefry key, `jax.random.key(seed)`.
+      mixture: the truth; its dtype is the data's.
+      process: the regressors.
+      steps: n, at least 1.
+      trial: index of the trial, from 0; may be vmapped.
+
+    Returns:
+      (phi (n, d), y (n,), label (n,) int32).
+
+    Raises:
+      ValueError: the mixture is not one (shapes, weights, variances), or steps is not a positive integer.
+    """
+    _check.whole("steps", steps, at_least=1)
+    source = stream(key, mixture.validated(), process, trial)
+    _, observed = jax.lax.scan(source.step, source.init(), jnp.arange(1, steps + 1, dtype=jnp.int32))
+    return observed
