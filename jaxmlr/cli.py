@@ -1,0 +1,134 @@
+"""The command line: jaxmlr run | show | plot | bench. Needs the extra `study`."""
+
+import json
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import typer
+from rich.console import Console
+
+from jaxmlr import bench as benchmark
+from jaxmlr.study import Study, load, run_study
+from jaxmlr.study.table import tables
+
+app = typer.Typer(
+    help="Mixed linear regression: Monte Carlo studies of recursive estimators.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point: bad input is one line on standard error and exit status 2."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        print(f"jaxmlr: {_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("jaxmlr: interrupted; finished blocks are saved, run again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _one_device_per_core() -> None:
+    """One host device per core: XLA runs one program at a time on each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
+
+
+def _overrides(settings: list[str], trials: int | None) -> dict[str, Any]:
+    """What `--set key=value` says; values are written as in TOML, and bare words are texts."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set must be key=value, not {setting!r}")
+        try:
+            found[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = text
+    return found if trials is None else found | {"trials": trials}
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What to run.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results; run again to go on.")],
+    trials: Annotated[int | None, typer.Option(help="Number of trials, instead of the file's.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: --set problem.p=0.7"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no table.")] = False,
+) -> None:
+    """Run a study and save its results."""
+    _one_device_per_core()
+    results = run_study(Study.from_toml(study, _overrides(settings or [], trials)), out, progress=not quiet)
+    if not quiet:
+        _print(results)
+        took = results.attrs
+        print(
+            f"{out / 'results.zarr'}: {took['trial_steps_per_second']:,} trial-steps/s,"
+            f" {took['wall_seconds']:.1f} s in all, {took['compile_seconds']:.1f} s of it compilation"
+        )
+
+
+@app.command()
+def show(folder: Folder) -> None:
+    """Print a table of a study's last recorded step."""
+    _print(load(folder))
+
+
+@app.command()
+def plot(
+    folder: Folder,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric to draw, once for each; the default is chosen.")
+    ] = None,
+) -> None:
+    """Draw a study's results as PNG and SVG into its folder."""
+    results = load(folder)
+    try:
+        from jaxmlr import plotting
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[plot]'") from error
+    for path in plotting.save(results, folder, metric or None):
+        print(path)
+
+
+@app.command()
+def bench(
+    dim: Annotated[int, typer.Option(min=1, help="Number of regressors d.")] = 3,
+    trials: Annotated[int, typer.Option(min=1, help="Number of trials.")] = 8192,
+    steps: Annotated[int, typer.Option(min=1, help="Length of each trial.")] = 10_000,
+    block: Annotated[int | None, typer.Option(min=1, help="Trials computed together.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Time the two-step recursion on eq. (17), compilation apart."""
+    _one_device_per_core()
+    found = benchmark.bench(dim, trials, steps, block)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        for key, value in found.items():
+            print(f"{key:24} {value:,}" if isinstance(value, int | float) else f"{key:24} {value}")
+
+
+def _print(results: Any) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for table in tables(results):
+        console.print(table)
