@@ -120,4 +120,4 @@ def check_covariance(value: ArrayLike) -> None:
     P = np.asarray(value, np.float64)
     if P.ndim != 2 or P.shape[0] != P.shape[1] or not np.allclose(P, P.T):
         raise ValueError(f"initial_covariance must be a symmetric matrix, not {value}")
-    _check.number("the smallest eigenvalue of initial_covariance", np.linalg.eigvalsh(P).min(), above=0)
+    _check.number("the smallest eigenvalue of initial_covariance", np.min(np.linalg.eigvalsh(P)), above=0)
