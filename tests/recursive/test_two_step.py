@@ -196,21 +196,29 @@ def test_the_truth_may_be_traced_with_the_estimator():
             np.testing.assert_allclose(a[k], b, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["delta", "initial_scale", "noise_variance", "initial_precision", "bound"])
-def test_gradient_of_the_final_error_is_the_difference_quotient(name):
-    phi, y = eq17(seed=4, steps=100, p=0.8)
-    base = dict(delta=0.2, initial_scale=2.0, noise_variance=1.3, initial_precision=2.0, bound=0.9)
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        ("delta", 0.2),
+        ("initial_scale", 1.3),
+        ("noise_variance", 1.3),
+        ("initial_precision", 2.0),
+        ("bound", 0.9),
+    ],
+)
+def test_gradient_of_the_final_error_is_the_difference_quotient(name, at):
+    phi, y = eq17(seed=4, steps=20, p=0.8)
 
+    @jax.jit
     def loss(value):
-        estimator = two_step(gain="newton", **{**base, name: value})
+        estimator = two_step(**{"gain": "newton", "bound": 3.0, name: value})
         beta = estimator.mixture(run(estimator, phi, y)[0]).coefficients[0]
         return jnp.sum((beta - jnp.array([1.0, -1.5])) ** 2)
 
-    at, width = base[name], 1e-6
-    quotient = (loss(at + width) - loss(at - width)) / (2 * width)
-    gradient = jax.jit(jax.grad(loss))(at)
-    np.testing.assert_allclose(gradient, quotient, rtol=1e-5, atol=1e-9)
-    assert abs(gradient) > 1e-6
+    quotient = (loss(at + 1e-6) - loss(at - 1e-6)) / 2e-6
+    gradient = jax.grad(loss)(at)
+    np.testing.assert_allclose(gradient, quotient, rtol=1e-5)
+    assert abs(gradient) > 1e-4
 
 
 def test_bound_is_where_the_scale_stops_and_infinity_switches_it_off():
