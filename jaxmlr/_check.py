@@ -44,6 +44,13 @@ def number(
         raise ValueError(f"{name} must be {' and '.join(wanted)}, not {value}")
 
 
+def nonzero(name: str, value: Any) -> None:
+    """Raise ValueError where every entry of `value` is zero."""
+    array = _concrete(value)
+    if array is not None and not np.any(array):
+        raise ValueError(f"{name} must not be zero, not {value}")
+
+
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:

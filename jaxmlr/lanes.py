@@ -59,6 +59,8 @@ def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
         if len(sizes) != 1 or () in sizes:
             raise ValueError(f"every argument must have one common leading axis, not {sorted(sizes)}")
         ((size,),) = sizes
+        if size == 0:
+            return jax.vmap(function)(*args)
         one_trial = [jax.eval_shape(lambda x: x[0], jnp.asarray(leaf)) for leaf in leaves]
 
         def flat(*flat_args: Any) -> Any:
@@ -97,7 +99,9 @@ def _regroup(flat: Sequence[jax.Array], shape: tuple[int, ...]) -> Entries:
 
 
 def _small(value: Batched) -> Value:
-    """Entries, unless there are too many of them."""
+    """Entries, unless there are too many of them, or none to depend on the trial."""
+    if value.array.size == 0:
+        return value.array[0]
     return _entries(value) if value.array[0].size <= LARGE else value
 
 
@@ -145,7 +149,8 @@ def _rule(eqn: Eqn, inputs: Sequence[Value]) -> Rule:
     if name in _CONTROL:
         return _CONTROL[name]
     large = any(math.prod(atom.aval.shape) > LARGE for atom in (*eqn.invars, *eqn.outvars))
-    return _by_vmap if large or name not in _RULES else _RULES[name]
+    empty = any(0 in atom.aval.shape for atom in eqn.outvars)
+    return _by_vmap if large or empty or name not in _RULES else _RULES[name]
 
 
 def _bind(eqn: Eqn, inputs: Sequence[Any]) -> list[Any]:
@@ -189,6 +194,12 @@ def _elementwise(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
     operands = [np.broadcast_to(_entries(value), shape).reshape(-1) for value in inputs]
     flat = [eqn.primitive.bind(*_aligned(chosen, size), **params) for chosen in zip(*operands, strict=True)]
     return [_regroup(flat, shape)]
+
+
+def _bitcast(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+    """Elementwise, unless the width changes, and with it the shape."""
+    same = eqn.invars[0].aval.shape == eqn.outvars[0].aval.shape
+    return (_elementwise if same else _by_vmap)(eqn, inputs, size)
 
 
 def _moves(move: Callable[[Entries, Eqn], Entries]) -> Rule:
@@ -399,8 +410,28 @@ def _inline(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
     return _evaluate(eqn.params.get("jaxpr") or eqn.params["call_jaxpr"], inputs, size)
 
 
+def _with_own_derivative(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+    """Inlined, but differentiated by `vmap`, which keeps the rule that the function came with."""
+    masks = [_mask(value) for value in inputs]
+    shapes = [atom.aval.shape for atom in eqn.outvars]
+    out_masks = [None if math.prod(shape) > LARGE else np.ones(shape, bool) for shape in shapes]
+
+    @jax.custom_jvp
+    def inlined(*flat: jax.Array) -> list[jax.Array]:
+        return _pack(_inline(eqn, _unpack(flat, masks), size), out_masks, size)
+
+    @inlined.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        def ruled(*flat: jax.Array) -> list[jax.Array]:
+            return _pack(_by_vmap(eqn, _unpack(flat, masks), size), out_masks, size)
+
+        return jax.jvp(ruled, primals, tangents)
+
+    return _unpack(inlined(*_pack(inputs, masks, size)), out_masks)
+
+
 _ELEMENTWISE = (
-    "abs acos acosh add and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp complex conj"
+    "abs acos acosh add and asin asinh atan atan2 atanh cbrt ceil clamp complex conj"
     " convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt"
     " imag integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or"
     " population_count pow real reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic"
@@ -410,6 +441,7 @@ _ELEMENTWISE = (
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
     **dict.fromkeys(("squeeze", "expand_dims"), _moves(lambda x, e: x.reshape(e.outvars[0].aval.shape))),
+    "bitcast_convert_type": _bitcast,
     "reshape": _moves(lambda x, e: x.reshape(e.params["new_sizes"])),
     "transpose": _moves(lambda x, e: x.transpose(e.params["permutation"])),
     "rev": _moves(lambda x, e: np.flip(x, e.params["dimensions"])),
@@ -428,7 +460,8 @@ _RULES: dict[str, Rule] = {
 }
 
 _CONTROL: dict[str, Rule] = {
-    **dict.fromkeys(("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call"), _inline),
+    **dict.fromkeys(("jit", "pjit", "closed_call"), _inline),
+    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call"), _with_own_derivative),
     "optimization_barrier": _barrier,
     "scan": _scan,
     "while": _while,

@@ -49,7 +49,7 @@ def stream(key: ArrayLike, mixture: Mixture, process: Process, trial: ArrayLike 
         state, phi = process.step(state, n.astype(dtype), normals[:dim])
         label = jnp.sum(uniform > threshold, dtype=jnp.int32)
         chosen = jnp.arange(components, dtype=jnp.int32) == label
-        mean = jnp.sum(jnp.where(chosen, mixture.coefficients @ phi, 0))
+        mean = jnp.sum(jnp.where(chosen, mixture.lines(phi), 0))
         y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * normals[dim]
         return state, Observation(phi, y, label)
 
