@@ -83,7 +83,8 @@ def misclassification(confusion: jax.Array, order: jax.Array) -> jax.Array:
     """
     total = jnp.sum(confusion)
     right = jnp.trace(_reordered(confusion, order))
-    return (total - right).astype(jnp.result_type(float)) / jnp.maximum(total, 1)
+    dtype = jnp.result_type(float)
+    return (total - right).astype(dtype) / jnp.maximum(total, 1).astype(dtype)
 
 
 def scale(mixture: Mixture) -> jax.Array:

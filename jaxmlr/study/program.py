@@ -78,7 +78,7 @@ def _trial(study: Study, trial: jax.Array) -> dict[str, dict[str, jax.Array]]:
 def _block(study: Study, first: jax.Array, points: dict[str, jax.Array]) -> Fields:
     """Summaries of the block of trials that starts at `first`; fields have shape (points, records, ...)."""
     trials = first + jnp.arange(study.block_size, dtype=jnp.int32)
-    keep = trials < study.trials
+    keep = (trials < study.trials)[None, None, :]
 
     def at(point: dict[str, jax.Array]) -> Any:
         return lanes(lambda trial: _trial(study.at(point), trial))(trials)

@@ -39,7 +39,7 @@ def summarise(values: jax.Array, keep: jax.Array) -> dict[str, jax.Array]:
     keep = keep & jnp.isfinite(values)
     count = jnp.sum(keep, axis=-1, dtype=jnp.int32)
     safe = jnp.where(keep, values, 0)
-    mean = jnp.sum(safe, axis=-1) / jnp.maximum(count, 1)
+    mean = jnp.sum(safe, axis=-1) / jnp.maximum(count, 1).astype(values.dtype)
     deviation = jnp.where(keep, values - mean[..., None], 0)
     bins = _bin(safe.reshape(-1, values.shape[-1]))
     flat_keep = keep.reshape(bins.shape)
