@@ -33,6 +33,18 @@ def mixture(request):
     return MIXTURES[request.param]
 
 
+@jax.jit
+def found(mixture, phi, y):
+    """Everything that a mixture says of data, compiled once for each shape."""
+    return {
+        "log_likelihood": mixture.log_likelihood(phi, y),
+        "posterior": mixture.posterior(phi, y),
+        "map": mixture.labels(phi, y),
+        "nearest": mixture.labels(phi, y, "nearest"),
+        "predict": mixture.predict(phi),
+    }
+
+
 def log_joint(mixture, phi, y):
     """log weights[k] + log N(y; beta_k' phi, sigma_k^2) by SciPy, (n, K)."""
     beta, weights, variance = map(np.asarray, mixture)
@@ -44,29 +56,26 @@ def log_joint(mixture, phi, y):
 
 def test_log_likelihood(mixture):
     expected = special.logsumexp(log_joint(mixture, PHI, Y), axis=1).sum()
-    found = mixture.log_likelihood(PHI, Y)
-    assert found.shape == ()
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert mixture.log_likelihood(PHI, Y).shape == ()
+    np.testing.assert_allclose(mixture.log_likelihood(PHI, Y), expected, rtol=1e-12)
 
 
 def test_posterior(mixture):
-    np.testing.assert_allclose(
-        mixture.posterior(PHI, Y), special.softmax(log_joint(mixture, PHI, Y), axis=1), rtol=1e-11
-    )
+    expected = special.softmax(log_joint(mixture, PHI, Y), axis=1)
+    np.testing.assert_allclose(found(mixture, PHI, Y)["posterior"], expected, rtol=1e-11)
 
 
 def test_labels_of_both_rules(mixture):
-    most_probable, nearest = (mixture.labels(PHI, Y, rule) for rule in ("map", "nearest"))
+    most_probable, nearest = (found(mixture, PHI, Y)[rule] for rule in ("map", "nearest"))
     assert most_probable.dtype == nearest.dtype == jnp.int32
     np.testing.assert_array_equal(most_probable, log_joint(mixture, PHI, Y).argmax(1))
     distance = np.abs(Y[:, None] - PHI @ np.asarray(mixture.coefficients).T)
     np.testing.assert_array_equal(nearest, distance.argmin(1))
-    np.testing.assert_array_equal(mixture.labels(PHI, Y), most_probable)
 
 
 def test_predict_is_the_mean(mixture):
     expected = PHI @ np.asarray(mixture.coefficients).T @ np.asarray(mixture.weights)
-    np.testing.assert_allclose(mixture.predict(PHI), expected, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(found(mixture, PHI, Y)["predict"], expected, rtol=1e-11, atol=1e-13)
 
 
 def test_the_two_rules_differ_where_weights_matter():
@@ -115,12 +124,10 @@ def test_likelihood_and_posterior_of_the_reference_fits(oracles, name):
     fitted = Mixture(
         jnp.array(mle["beta"]), jnp.array(mle["lambda"]), jnp.square(jnp.array(mle["sigma"], dtype=float))
     ).validated()
-    log_likelihood, posterior, labels = jax.jit(
-        lambda m: (m.log_likelihood(phi, y), m.posterior(phi, y), m.labels(phi, y))
-    )(fitted)
-    np.testing.assert_allclose(log_likelihood, mle["loglik"], rtol=1e-9)
-    np.testing.assert_allclose(posterior[:5], mle["posterior_first5"], rtol=1e-6, atol=1e-12)
-    np.testing.assert_array_equal(np.bincount(labels), mle["map_counts"])
+    says = found(fitted, phi, y)
+    np.testing.assert_allclose(says["log_likelihood"], mle["loglik"], rtol=1e-9)
+    np.testing.assert_allclose(says["posterior"][:5], mle["posterior_first5"], rtol=1e-6, atol=1e-12)
+    np.testing.assert_array_equal(np.bincount(says["map"]), mle["map_counts"])
 
 
 @pytest.mark.parametrize("fit", ["mle_p_sigma_known", "mle_sigma_known", "mle_all"])
@@ -152,10 +159,10 @@ def test_misclassification_of_the_symmetric_reference(oracles):
 def test_far_from_every_line_nothing_overflows(mixture, dtype, scale):
     cast = Mixture(*(leaf.astype(dtype) for leaf in mixture))
     phi, y = (jnp.asarray(scale * leaf, dtype) for leaf in (PHI, Y))
-    assert np.isfinite(cast.log_likelihood(phi, y))
-    posterior = cast.posterior(phi, y)
-    np.testing.assert_allclose(posterior.sum(1), np.ones(50), rtol=1e-5)
-    assert posterior.dtype == cast.predict(phi).dtype == dtype
+    says = found(cast, phi, y)
+    assert np.isfinite(says["log_likelihood"])
+    np.testing.assert_allclose(np.sum(says["posterior"], 1), np.ones(50), rtol=1e-5)
+    assert says["posterior"].dtype == says["predict"].dtype == says["log_likelihood"].dtype == dtype
 
 
 @pytest.mark.parametrize("variance", [1e-12, 1e12])
@@ -249,8 +256,8 @@ def test_traced_parts_pass_validation_but_shapes_do_not():
 def test_a_mixture_is_mapped_over():
     many = [symmetric(jnp.asarray(RNG.normal(size=3)), p) for p in (0.2, 0.5, 0.9)]
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *many)
-    found = jax.vmap(lambda m: m.log_likelihood(PHI, Y))(batch)
-    np.testing.assert_allclose(found, [m.log_likelihood(PHI, Y) for m in many], rtol=1e-12)
+    values = jax.vmap(lambda m: m.log_likelihood(PHI, Y))(batch)
+    np.testing.assert_allclose(values, [m.log_likelihood(PHI, Y) for m in many], rtol=1e-12)
 
 
 def test_the_score_is_the_posterior_weighted_residual():
