@@ -129,6 +129,6 @@ def bench(
 
 
 def _print(results: Any) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 240)
     for table in tables(results):
         console.print(table)

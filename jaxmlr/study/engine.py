@@ -62,8 +62,7 @@ def run_study(
     missing = list(range(study.blocks)) if store is None else store.missing()
     if store is not None and not missing and (finished := store.published()) is not None:
         return finished
-    computed: dict[int, Blocks] = {}
-    size = study.block_size
+    merger = _Merger(study, store, set(missing))
     there = study.trials - sum(_trials(study, block) for block in missing)
     compile_seconds = compute_seconds = 0.0
     with TrialProgress(study.name, study.trials, there, show=progress) as shown:
@@ -71,26 +70,17 @@ def run_study(
             with _placement(study, executor, len(missing)) as (submit, compile_seconds):
                 shown.start()
                 clock = time.perf_counter()
-                futures = {submit(block): block for block in missing}
-                try:
-                    for future in concurrent.futures.as_completed(futures):
-                        block = futures[future]
-                        if store is None:
-                            computed[block] = future.result()
-                        else:
-                            store.save(block, future.result())
-                        shown.advance(_trials(study, block))
-                except BaseException:
-                    for future in futures:
-                        future.cancel()
-                    raise
+                for block, found in _finished({submit(block): block for block in missing}):
+                    if store is not None:
+                        store.save(block, found)
+                    merger.add(block, found)
+                    shown.advance(_trials(study, block))
                 compute_seconds = time.perf_counter() - clock
-    merged, diverged = _merge(study, computed.__getitem__ if store is None else store.load)
+    merged, diverged = merger.finish()
     limits = program(study, jax.local_devices()[0]).limits()
     steps_run = sum(_trials(study, block) for block in missing) * study.steps * _width(study)
     attributes = provenance(study) | {
         "devices": len(jax.local_devices()),
-        "block": size,
         "compile_seconds": round(compile_seconds, 3),
         "compute_seconds": round(compute_seconds, 3),
         "wall_seconds": round(time.perf_counter() - began, 3),
@@ -101,6 +91,67 @@ def run_study(
     if store is not None:
         store.publish(dataset)
     return dataset
+
+
+def _finished(futures: "dict[Future[Blocks], int]") -> Iterator[tuple[int, Blocks]]:
+    """Blocks as they finish; an interrupt waits for those under way and drops those not begun."""
+    interrupt: KeyboardInterrupt | None = None
+    try:
+        while futures:
+            try:
+                done, _ = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
+            except KeyboardInterrupt as error:
+                interrupt = error
+                futures = {future: block for future, block in futures.items() if not future.cancel()}
+                continue
+            for future in done:
+                yield futures.pop(future), future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+    if interrupt:
+        raise interrupt
+
+
+class _Merger:
+    """Blocks together, in the order of their index whatever the order in which they finish."""
+
+    def __init__(self, study: Study, store: Store | None, missing: set[int]):
+        self._study, self._store, self._missing = study, store, missing
+        self._early: dict[int, Blocks] = {}
+        self._next = 0
+        self._merged: dict[str, dict[str, Summary]] = {}
+        self._diverged: dict[str, Any] = {}
+
+    def add(self, block: int, found: Blocks) -> None:
+        """Take a computed block; it waits until those before it are there."""
+        self._early[block] = found
+        self._advance()
+
+    def finish(self) -> tuple[dict[str, dict[str, Summary]], dict[str, np.ndarray]]:
+        """Statistics over all blocks, and the number of diverged trials."""
+        self._advance()
+        return self._merged, self._diverged
+
+    def _advance(self) -> None:
+        while self._next < self._study.blocks:
+            if self._next in self._early:
+                self._merge(self._early.pop(self._next))
+            elif self._store is not None and self._next not in self._missing:
+                self._merge(self._store.load(self._next))
+            else:
+                return
+            self._next += 1
+
+    def _merge(self, found: Blocks) -> None:
+        for name, table in found.items():
+            here = self._merged.setdefault(name, {})
+            for metric, fields in table.items():
+                if metric == "diverged":
+                    self._diverged[name] = self._diverged.get(name, 0) + fields["count"].astype(np.int64)
+                    continue
+                summary = statistics.host(fields)
+                here[metric] = statistics.merge(here[metric], summary) if metric in here else summary
 
 
 def _trials(study: Study, block: int) -> int:
@@ -136,21 +187,3 @@ def _placement(
         began = time.perf_counter()
         list(threads.map(lambda device: program(study, jax.local_devices()[device]), devices))
         yield (lambda block: threads.submit(on_free_device, block)), time.perf_counter() - began
-
-
-def _merge(
-    study: Study, load: Callable[[int], Blocks]
-) -> tuple[dict[str, dict[str, Summary]], dict[str, np.ndarray]]:
-    """All blocks together, in the order of their index whatever the order in which they finished."""
-    merged: dict[str, dict[str, Summary]] = {}
-    diverged: dict[str, Any] = {}
-    for block in range(study.blocks):
-        for name, table in load(block).items():
-            here = merged.setdefault(name, {})
-            for metric, fields in table.items():
-                if metric == "diverged":
-                    diverged[name] = diverged.get(name, 0) + fields["count"].astype(np.int64)
-                    continue
-                found = statistics.host(fields)
-                here[metric] = statistics.merge(here[metric], found) if metric in here else found
-    return merged, diverged
