@@ -97,6 +97,10 @@ REAL = {  # of one trial's x (3,) and a (3, 3); all differentiable
         jnp.tensordot(a, x, axes=(0, 0)),
         jnp.einsum("ij,kj,l->kil", a, a, x),
     ),
+    "dot with many free axes": lambda x, a: (
+        jnp.tensordot(x, x[:, None, None] * a[None], 1),
+        jnp.tensordot(x[:, None, None] * a[None], x, axes=(0, 0)),
+    ),
     "barrier": lambda x, a: lax.optimization_barrier((x * 2, a, jnp.ones(2), 1.0)),
     "scan": scan_all,
     "reverse scan": lambda x, a: lax.scan(lambda c, v: (c * 0.5 + v, c), x, a, reverse=True),
@@ -365,17 +369,19 @@ sizes = st.integers(1, 3)
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_any_product(data):
-    """einsum over random index sets: batch, contracted and free axes in any order."""
-    letters = {name: data.draw(sizes) for name in "abcd"}
-    left, right = (data.draw(st.lists(st.sampled_from("abcd"), unique=True, max_size=3)) for _ in range(2))
-    present = sorted({*left, *right})
-    out = data.draw(st.lists(st.sampled_from(present), unique=True) if present else st.just([]))
-    a, b = (jnp.asarray(RNG.normal(size=(2, *(letters[k] for k in names)))) for names in (left, right))
-    formula = f"{''.join(left)},{''.join(right)}->{''.join(out)}"
-    assert_same(
-        lanes(lambda u, v: jnp.einsum(formula, u, v))(a, b),
-        jax.vmap(lambda u, v: jnp.einsum(formula, u, v))(a, b),
+    """dot_general with any batch, contracted and free axes, in any order."""
+    draw = data.draw
+    batch, summed, free_a, free_b = (draw(st.lists(sizes, max_size=k)) for k in (1, 2, 2, 2))
+    shared, a_shape, b_shape = batch + summed, batch + summed + free_a, batch + summed + free_b
+    order_a, order_b = (draw(st.permutations(range(len(shape)))) for shape in (a_shape, b_shape))
+    places = [[order.index(k) for k in range(len(shared))] for order in (order_a, order_b)]
+    dims = (
+        tuple(tuple(place[len(batch) :]) for place in places),
+        tuple(tuple(place[: len(batch)]) for place in places),
     )
+    a = jnp.asarray(RNG.normal(size=(2, *(a_shape[k] for k in order_a))))
+    b = jnp.asarray(RNG.normal(size=(2, *(b_shape[k] for k in order_b))))
+    assert_same(*(batched(lambda u, v: lax.dot_general(u, v, dims))(a, b) for batched in (lanes, jax.vmap)))
 
 
 @settings(max_examples=25, deadline=None)
