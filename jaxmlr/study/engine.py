@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import queue
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -56,6 +58,7 @@ def run_study(
 
     Raises:
       ValueError: `out` cannot be written, or holds another study.
+      KeyboardInterrupt: on Ctrl-C, once the blocks under way are saved.
     """
     began = time.perf_counter()
     store = None if out is None else Store(study, Path(out))
@@ -95,22 +98,40 @@ def run_study(
 
 def _finished(futures: "dict[Future[Blocks], int]") -> Iterator[tuple[int, Blocks]]:
     """Blocks as they finish; an interrupt waits for those under way and drops those not begun."""
-    interrupt: KeyboardInterrupt | None = None
+    with _interrupt_noted() as interrupted:
+        try:
+            while futures:
+                first = concurrent.futures.FIRST_COMPLETED
+                done, _ = concurrent.futures.wait(futures, timeout=0.2, return_when=first)
+                for future in done:
+                    yield futures.pop(future), future.result()
+                if interrupted.is_set():
+                    futures = {future: block for future, block in futures.items() if not future.cancel()}
+        finally:
+            for future in futures:
+                future.cancel()
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupt_noted() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, once; a second one interrupts as ever."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(*_: Any) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
     try:
-        while futures:
-            try:
-                done, _ = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
-            except KeyboardInterrupt as error:
-                interrupt = error
-                futures = {future: block for future, block in futures.items() if not future.cancel()}
-                continue
-            for future in done:
-                yield futures.pop(future), future.result()
+        yield interrupted
     finally:
-        for future in futures:
-            future.cancel()
-    if interrupt:
-        raise interrupt
+        signal.signal(signal.SIGINT, before)
 
 
 class _Merger:
