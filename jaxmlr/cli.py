@@ -30,9 +30,6 @@ def main() -> None:
     except (ValueError, OSError) as error:
         print(f"jaxmlr: {_line(error)}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("jaxmlr: interrupted; finished blocks are saved, run again to go on", file=sys.stderr)
-        sys.exit(130)
 
 
 def _line(error: Exception) -> str:
@@ -77,7 +74,12 @@ def run(
 ) -> None:
     """Run a study and save its results."""
     _one_device_per_core()
-    results = run_study(Study.from_toml(study, _overrides(settings or [], trials)), out, progress=not quiet)
+    asked = Study.from_toml(study, _overrides(settings or [], trials))
+    try:
+        results = run_study(asked, out, progress=not quiet)
+    except KeyboardInterrupt:
+        print("jaxmlr: interrupted; finished blocks are saved, run again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
     if not quiet:
         _print(results)
         took = results.attrs

@@ -112,34 +112,36 @@ def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
     return made
 
 
-def shapes(path: str, made: Estimator, dim: int, dtype: DTypeLike) -> Mixture:
-    """Shapes of the method's mixture for data of this dimension, found without running it.
-
-    Raises:
-      ValueError: the method does not take such data, or its state changes shape or dtype.
-    """
-    phi, number = jax.ShapeDtypeStruct((dim,), dtype), jax.ShapeDtypeStruct((), dtype)
+def state(path: str, made: Estimator, dim: int, dtype: DTypeLike) -> tuple[Any, Mixture]:
+    """Shapes of the method's state and mixture for data of this dimension, found without running it."""
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
     try:
-        state = jax.eval_shape(lambda key: made.init(dim, key, dtype), key)
-        after, _ = jax.eval_shape(made.step, state, (phi, number))
-        found: Mixture = jax.eval_shape(made.mixture, state)
+        start = jax.eval_shape(lambda key: made.init(dim, key, dtype), key)
+        return start, jax.eval_shape(made.mixture, start)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {_first_line(error)}") from error
-    _same(f"{path}: the state", state, after)
-    return found
+
+
+def steps(path: str, made: Estimator, start: Any, dim: int, dtype: DTypeLike) -> None:
+    """Raise ValueError unless a step of the method keeps the shapes and dtypes of its state."""
+    row = jax.ShapeDtypeStruct((dim,), dtype), jax.ShapeDtypeStruct((), dtype)
+    try:
+        after, _ = jax.eval_shape(made.step, start, row)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from error
+    _same(f"{path}: the state", start, after)
 
 
 def fits(path: str, made: processes.Process, dim: int, dtype: DTypeLike) -> None:
     """Raise ValueError unless the process draws regressors (dim,) from a state that keeps its shape."""
     phi, number = jax.ShapeDtypeStruct((dim,), dtype), jax.ShapeDtypeStruct((), dtype)
     try:
-        state = jax.eval_shape(made.init, phi)
-        after, drawn = jax.eval_shape(made.step, state, number, phi)
+        start = jax.eval_shape(made.init, phi)
+        after, drawn = jax.eval_shape(made.step, start, number, phi)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {_first_line(error)}") from error
     _same(f"{path}: phi", phi, drawn)
-    _same(f"{path}: the state", state, after)
+    _same(f"{path}: the state", start, after)
 
 
 def _same(what: str, expected: Any, found: Any) -> None:

@@ -83,6 +83,10 @@ def run_study(
                 except BaseException:
                     for future in futures:
                         future.cancel()
+                    if store is not None:
+                        for future in futures:
+                            if future.done() and not future.cancelled() and not future.exception():
+                                store.save(futures[future], future.result())
                     raise
                 compute_seconds = time.perf_counter() - clock
     merged, diverged = _merge(study, computed.__getitem__ if store is None else store.load)

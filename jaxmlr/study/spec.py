@@ -168,12 +168,14 @@ class Study:
             if not isinstance(table, Mapping):
                 raise ValueError(f"estimators.{name} must be a table with a method, not {table!r}")
             made = build.estimator(name, table, truth)
-            found = build.shapes(f"estimators.{name}", made, self.problem.dim, self.precision)
+            data = (self.problem.dim, self.precision)
+            start, found = build.state(f"estimators.{name}", made, *data)
             if found.coefficients.shape != truth.coefficients.shape:
                 raise ValueError(
                     f"estimators.{name}: {table['method']} estimates {found.coefficients.shape[0]}"
                     f" components, the problem has {truth.coefficients.shape[0]}"
                 )
+            build.steps(f"estimators.{name}", made, start, *data)
         components = len(truth.weights)
         if components > metrics.MOST_COMPONENTS and {*self.metrics} - {"within_cluster_error"}:
             raise ValueError(
