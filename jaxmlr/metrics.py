@@ -22,7 +22,7 @@ from jaxmlr.mixture import Mixture
 CUMULATIVE = ("misclassification", "within_cluster_error")
 EXCESS = tuple(f"excess_{name}" for name in CUMULATIVE)
 METRICS = ("coefficient_error", *CUMULATIVE, *EXCESS, "scale")
-_MOST_COMPONENTS = 6  # all orders are tried: 720
+MOST_COMPONENTS = 6  # all orders are tried: 720
 
 
 def matching(estimate: jax.Array, truth: jax.Array) -> jax.Array:
@@ -42,9 +42,9 @@ def matching(estimate: jax.Array, truth: jax.Array) -> jax.Array:
     if estimate.shape != truth.shape:
         raise ValueError(f"the estimate must have shape {truth.shape}, not {estimate.shape}")
     components = truth.shape[0]
-    if components > _MOST_COMPONENTS:
+    if components > MOST_COMPONENTS:
         raise ValueError(
-            f"matching tries all orders of at most {_MOST_COMPONENTS} components, not {components}"
+            f"matching tries all orders of at most {MOST_COMPONENTS} components, not {components}"
         )
     orders = np.array(list(itertools.permutations(range(components))), np.int32)
     distance = jnp.sum((estimate[:, None, :] - truth[None, :, :]) ** 2, axis=-1)

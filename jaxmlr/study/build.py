@@ -36,6 +36,8 @@ def call(path: str, function: Callable[..., Any], options: Mapping[str, Any]) ->
     signature = inspect.signature(function)
     for name in options:
         known(path, name, signature.parameters)
+        if name == "mixture" and not isinstance(options[name], Mixture):
+            raise ValueError(f"{path}: mixture must be a Mixture, not {options[name]!r}")
         default = signature.parameters[name].default
         if isinstance(default, int | float) and isinstance(options[name], str | bool | Mapping):
             raise ValueError(f"{path}: {name} must be a number, not {options[name]!r}")
@@ -82,9 +84,13 @@ def factory(path: str, method: Any) -> Callable[..., Estimator]:
         return getattr(recursive, method)
     module, _, name = method.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}.method: cannot import {method!r}: {error}") from error
+    if not callable(found):
+        raise ValueError(f"{path}.method: {method!r} is not a function")
+    made: Callable[..., Estimator] = found
+    return made
 
 
 def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
@@ -101,13 +107,56 @@ def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
     parameters = inspect.signature(make).parameters
     given = {key: fact for key, fact in facts.items() if key in parameters and key not in options}
     made: Estimator = call(path, functools.partial(make, **given), options)
+    if not isinstance(made, Estimator):
+        raise ValueError(f"{path}.method: {table['method']!r} returns {made!r}, which is no Estimator")
     return made
 
 
-def shapes(path: str, made: Estimator, dim: int, dtype: DTypeLike) -> Mixture:
-    """Shapes of the method's mixture for data of this dimension, found without running it."""
+def state(path: str, made: Estimator, dim: int, dtype: DTypeLike) -> tuple[Any, Mixture]:
+    """Shapes of the method's state and mixture for data of this dimension, found without running it."""
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
     try:
-        found: Mixture = jax.eval_shape(lambda: made.mixture(made.init(dim, jax.random.key(0), dtype)))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return found
+        start = jax.eval_shape(lambda key: made.init(dim, key, dtype), key)
+        return start, jax.eval_shape(made.mixture, start)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from error
+
+
+def steps(path: str, made: Estimator, start: Any, dim: int, dtype: DTypeLike) -> None:
+    """Raise ValueError unless a step of the method keeps the shapes and dtypes of its state."""
+    row = jax.ShapeDtypeStruct((dim,), dtype), jax.ShapeDtypeStruct((), dtype)
+    try:
+        after, _ = jax.eval_shape(made.step, start, row)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from error
+    _same(f"{path}: the state", start, after)
+
+
+def fits(path: str, made: processes.Process, dim: int, dtype: DTypeLike) -> None:
+    """Raise ValueError unless the process draws regressors (dim,) from a state that keeps its shape."""
+    phi, number = jax.ShapeDtypeStruct((dim,), dtype), jax.ShapeDtypeStruct((), dtype)
+    try:
+        start = jax.eval_shape(made.init, phi)
+        after, drawn = jax.eval_shape(made.step, start, number, phi)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from error
+    _same(f"{path}: phi", phi, drawn)
+    _same(f"{path}: the state", start, after)
+
+
+def _same(what: str, expected: Any, found: Any) -> None:
+    """Raise ValueError unless two pytrees have the same structure, shapes and dtypes."""
+    before, after = (
+        [f"{jnp.dtype(leaf.dtype).name}{leaf.shape}" for leaf in jax.tree.leaves(tree)]
+        for tree in (expected, found)
+    )
+    for a, b in zip(before, after, strict=False):
+        if a != b:
+            raise ValueError(f"{what} must be {a}, not {b}; a parameter has the wrong shape")
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (expected, found)]
+    if structures[0] != structures[1]:
+        raise ValueError(f"{what} must keep its structure")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

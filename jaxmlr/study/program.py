@@ -120,6 +120,7 @@ class Program:
 
     def __init__(self, study: Study, device: jax.Device):
         self._study, self._device = study, device
+        self._limits: dict[str, np.ndarray] | None = None
         with jax.enable_x64(study.precision == "float64"):
             self._points = self._place(study.points)
             began = time.perf_counter()
@@ -146,25 +147,33 @@ class Program:
         return found
 
     def limits(self) -> dict[str, np.ndarray]:
-        """Limits of the study's metrics: metric -> (points, records)."""
+        """Limits of the study's metrics, computed once: metric -> (points, records)."""
+        if self._limits is not None:
+            return self._limits
         with jax.enable_x64(self._study.precision == "float64"):
             run = self._compile(functools.partial(_limits, self._study), self._points)
             found: dict[str, np.ndarray] = jax.device_get(run(self._points))
         if "information" in found:
             shares = 1 if self._study.problem.symmetric else len(self._study.problem.weights)
             found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
+        self._limits = found
         return found
 
 
-_programs: dict[tuple[str, jax.Device], Program] = {}
+_Key = tuple[Any, ...]
+_programs: dict[_Key, Program] = {}
+_compiling: dict[_Key, threading.Lock] = {}
 _lock = threading.Lock()
 
 
 def program(study: Study, device: jax.Device) -> Program:
     """The compiled program of a study on a device, made once a process."""
-    key = (study.fingerprint(), device)
-    if key not in _programs:
-        made = Program(study, device)
-        with _lock:
-            _programs.setdefault(key, made)
+    # The fingerprint knows functions by their names only, and two can share one.
+    functions = tuple(table["method"] for table in study.estimators.values() if callable(table["method"]))
+    key = (study.fingerprint(), device, functions)
+    with _lock:
+        mine = _compiling.setdefault(key, threading.Lock())
+    with mine:
+        if key not in _programs:
+            _programs[key] = Program(study, device)
     return _programs[key]

@@ -46,7 +46,8 @@ class Problem:
         for name in ("coefficients", "p", "weights", "noise_variance"):
             value = getattr(self, name)
             if value is not None:
-                _numbers(f"problem.{name}", value)
+                _numbers(f"problem.{name}", value, scalar=name == "p")
+                _check.number(f"problem.{name}", value)
         rank = np.ndim(self.coefficients)
         if rank not in (1, 2) or not np.size(self.coefficients):
             raise ValueError(
@@ -62,7 +63,8 @@ class Problem:
             self.mixture("float32")
         except ValueError as error:
             raise ValueError(f"problem.{error}") from error
-        build.process(self.process)
+        with jax.enable_x64(False):
+            build.fits("problem.process", build.process(self.process), self.dim, "float32")
 
     @property
     def dim(self) -> int:
@@ -76,7 +78,8 @@ class Problem:
 
     def mixture(self, precision: str) -> Mixture:
         """The truth, in `precision`."""
-        return build.mixture(self.coefficients, self.p, self.weights, self.noise_variance, precision)
+        with jax.enable_x64(precision == "float64"):
+            return build.mixture(self.coefficients, self.p, self.weights, self.noise_variance, precision)
 
     def regressors(self) -> Process:
         """The regressor process."""
@@ -123,8 +126,10 @@ class Study:
         """Turn tables into dataclasses and check everything."""
         if isinstance(self.problem, Mapping):
             object.__setattr__(self, "problem", _from_table("problem", Problem, self.problem))
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"name must be a text, not {self.name!r}")
+        if not isinstance(self.problem, Problem):
+            raise ValueError(f"problem must be a table, not {self.problem!r}")
+        if not isinstance(self.name, str) or not self.name or {*self.name} & {"/", "\\"}:
+            raise ValueError(f"name must be a text that can name a file, not {self.name!r}")
         _check.whole("trials", self.trials, at_least=1)
         _check.whole("steps", self.steps, at_least=1)
         _check.whole("seed", self.seed, at_least=0)
@@ -135,11 +140,13 @@ class Study:
                 raise ValueError(f"{name} must be less than {limit}, not {getattr(self, name)}")
         _check.choice("precision", self.precision, ("float32", "float64"))
         self._check_record()
-        if not self.metrics or isinstance(self.metrics, str):
-            raise ValueError(f"metrics must be a list of names, not {self.metrics!r}")
+        names = self.metrics
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names):
+            raise ValueError(f"metrics must be a list of names, not {names!r}")
         for name in self.metrics:
             build.known("metrics", name, metrics.METRICS)
-        self._check_estimators()
+        with jax.enable_x64(self.precision == "float64"):
+            self._check_estimators()
         self._check_grid()
 
     def _check_record(self) -> None:
@@ -156,15 +163,25 @@ class Study:
             raise ValueError("estimators must be a table with at least one method")
         truth = self.problem.mixture(self.precision)
         for name, table in self.estimators.items():
+            if not isinstance(name, str) or not name or name.startswith("<"):
+                raise ValueError(f"estimators: a name must be a text and not begin with '<', not {name!r}")
             if not isinstance(table, Mapping):
                 raise ValueError(f"estimators.{name} must be a table with a method, not {table!r}")
             made = build.estimator(name, table, truth)
-            found = build.shapes(f"estimators.{name}", made, self.problem.dim, self.precision)
+            data = (self.problem.dim, self.precision)
+            start, found = build.state(f"estimators.{name}", made, *data)
             if found.coefficients.shape != truth.coefficients.shape:
                 raise ValueError(
                     f"estimators.{name}: {table['method']} estimates {found.coefficients.shape[0]}"
                     f" components, the problem has {truth.coefficients.shape[0]}"
                 )
+            build.steps(f"estimators.{name}", made, start, *data)
+        components = len(truth.weights)
+        if components > metrics.MOST_COMPONENTS and {*self.metrics} - {"within_cluster_error"}:
+            raise ValueError(
+                f"metrics: only within_cluster_error takes more than {metrics.MOST_COMPONENTS} components,"
+                f" the problem has {components}"
+            )
         if "scale" in self.metrics and truth.weights.shape != (2,):
             raise ValueError(
                 f"metrics: scale is defined for 2 components, the problem has {len(truth.weights)}"
@@ -176,6 +193,8 @@ class Study:
         for path, values in self.grid.items():
             if not isinstance(values, Sequence) or isinstance(values, str) or not len(values):
                 raise ValueError(f"grid: {path} must be a list of numbers, not {values!r}")
+            if path.partition(".")[0] not in ("problem", "estimators"):
+                raise ValueError(f"grid: {path} is neither a number of the problem nor a method's option")
             for value in values:
                 _numbers(f"grid: {path}", value, scalar=True)
                 self.at({path: value})
@@ -198,7 +217,10 @@ class Study:
             table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not TOML: {error}") from error
+        axes = table.get("grid", {})
         for key, value in (overrides or {}).items():
+            if key in axes:
+                raise ValueError(f"{key} is an axis of the grid; set grid.{key} to a list instead")
             table = _replaced(table, key.split("."), value, key)
         return _from_table("study", cls, table)
 
@@ -276,7 +298,7 @@ def _from_table(path: str, kind: type, table: Mapping[str, Any]) -> Any:
 def _replaced(node: Any, keys: Sequence[str], value: Any, path: str, *, existing: bool = False) -> Any:
     """`node` with the leaf at `keys` replaced; only options of methods and processes may be new."""
     if not keys:
-        if existing and isinstance(node, str | Mapping | Sequence):
+        if existing and isinstance(node, str | Mapping | Sequence | Problem):
             raise ValueError(f"grid: {path} is not a number")
         return value
     head, *rest = keys
@@ -287,6 +309,8 @@ def _replaced(node: Any, keys: Sequence[str], value: Any, path: str, *, existing
         )
     if not isinstance(node, Mapping):
         raise ValueError(f"{path}: there is nothing called {head!r} inside a value")
+    if ".".join(keys) in node:  # a key that has dots itself, as the grid's have
+        head, rest = ".".join(keys), []
     if rest and head not in node:
         build.known(path, head, node)
     return {**node, head: _replaced(node.get(head), rest, value, path, existing=existing)}
