@@ -6,6 +6,8 @@ from jaxmlr._jaxlib import require_sound as _require_sound
 
 _require_sound()
 
+from jaxmlr import metrics as metrics  # noqa: E402
+from jaxmlr import theory as theory  # noqa: E402
 from jaxmlr.data import processes as processes  # noqa: E402
 from jaxmlr.data.simulate import simulate as simulate  # noqa: E402
 from jaxmlr.estimator import Estimator as Estimator  # noqa: E402

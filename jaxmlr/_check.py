@@ -24,8 +24,14 @@ def number(
     at_least: float = -np.inf,
     below: float = np.inf,
     finite: bool = True,
+    scalar: bool = False,
 ) -> None:
-    """Raise ValueError unless every entry of `value` is a real number in the stated range."""
+    """Raise ValueError unless every entry of `value` is a real number in the stated range.
+
+    `scalar` asks for a single number, traced or not.
+    """
+    if scalar and np.ndim(value):
+        raise ValueError(f"{name} must be one number, not an array of shape {np.shape(value)}")
     array = _concrete(value)
     if array is None:
         return

@@ -25,11 +25,20 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: bad input is one line on standard error and exit status 2."""
+    sys.path.insert(0, os.getcwd())  # as `python -m` has it, for methods of one's own
     try:
-        app()
+        status = app(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except _CommandLineError as error:
+        print(f"jaxmlr: {error.format_message()} (try jaxmlr --help)", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, OSError) as error:
         print(f"jaxmlr: {_line(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+# The base class of what a wrong command line raises; Typer does not export it by name.
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
 
 
 def _line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, distinct for all kinds of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
 
 TITLES = {
     "coefficient_error": "coefficient error: median, 5-95 %",
@@ -91,6 +91,7 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str) -> None:
     """One metric at one grid point."""
     n = at["step"].values
     banded = metric in _BANDED
+    options = json.loads(at.attrs["study"])["estimators"]
     for index, name in enumerate(at["estimator"].values.tolist()):
         mine = at.sel(estimator=name)
         middle = mine[f"{metric}_{'q50' if banded else 'mean'}"].values
@@ -99,31 +100,37 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str) -> None:
         else:
             spread = 2 * mine[f"{metric}_se"].values
             low, high = middle - spread, middle + spread
-        if metric != "scale" and not np.any(middle > 0):
-            continue  # the oracle has no error to draw on a logarithmic axis
+        if not np.any(middle > 0) or options[name]["method"] == "oracle":
+            continue  # drawn as a reference, or without an error to draw on a logarithmic axis
         colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
         panel.plot(n, middle, label=name, linewidth=1.4, color=colour, linestyle=dash)
         panel.fill_between(n, low, high, color=colour, alpha=0.12, linewidth=0)
     _references(panel, at, metric, n)
     panel.set_xscale("log")
     panel.set_yscale("log" if metric != "scale" else "linear")
-    if metric == "scale" and f"{metric}_theory" in at:
-        panel.set_ylim(0.9, 1.6 * float(at["scale_theory"].values[-1]) + 0.5)
+    if metric == "scale" and np.isfinite(true_q := float(at["scale_theory"].values[-1])):
+        panel.set_ylim(0.9, 1.6 * true_q + 0.5)
     elif metric == "excess_misclassification":
         panel.set_ylim(bottom=1e-5)
 
 
 def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None:
-    """The limits: what no method can beat, and for q where the projection holds it."""
+    """What the true coefficients reach, the theory, and for q where the projection holds it."""
     if f"{metric}_oracle" in at:
         panel.plot(n, at[f"{metric}_oracle"].values, color="black", linewidth=1, label="true coefficients")
     if f"{metric}_theory" in at:
-        label = {"coefficient_error": "Cramer-Rao bound", "scale": "true q"}.get(metric, "theory")
+        label = {"coefficient_error": "Cramer-Rao bound (rms)", "scale": "true q"}.get(metric, "theory")
         panel.plot(n, at[f"{metric}_theory"].values, color="black", linewidth=1, linestyle=":", label=label)
     if metric == "scale":
-        options = json.loads(at.attrs["study"])["estimators"].values()
-        bounds = sorted({table.get("bound", 1.0) for table in options if table["method"] == "two_step"})
-        for bound, dash in zip(bounds, itertools.cycle(((0, (1, 1)), (0, (4, 2))))):
+        options = json.loads(at.attrs["study"])["estimators"].items()
+        bounds = sorted(
+            {
+                float(at.coords.get(f"estimators.{name}.bound", table.get("bound", 1.0)))
+                for name, table in options
+                if table["method"] == "two_step"
+            }
+        )
+        for bound, dash in zip(filter(np.isfinite, bounds), itertools.cycle(((0, (1, 1)), (0, (4, 2))))):
             upper = np.maximum(bound * np.sqrt(np.log(n + np.e)), 1)
             panel.plot(
                 n, upper, color="grey", linewidth=1, linestyle=dash, label=f"upper end of D_n, C = {bound:g}"

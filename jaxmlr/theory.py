@@ -22,7 +22,7 @@ from jaxmlr.data.simulate import Observation
 from jaxmlr.metrics import Tracker
 from jaxmlr.mixture import Mixture
 
-_NODES = 32
+_NODES = 128
 
 
 def _cells(mixture: Mixture, phi: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -31,7 +31,10 @@ def _cells(mixture: Mixture, phi: jax.Array) -> tuple[jax.Array, jax.Array, jax.
     gap = lines[None, :] - lines[:, None]
     above = jnp.min(jnp.where(gap > 0, gap, jnp.inf), axis=1)
     below = jnp.min(jnp.where(gap < 0, -gap, jnp.inf), axis=1)
-    return lines, lines - below / 2, lines + above / 2
+    # Of lines that coincide the first takes the whole cell, as `nearest` gives it the labels.
+    index = jnp.arange(lines.shape[0], dtype=jnp.int32)
+    second = jnp.any((gap == 0) & (index[None, :] < index[:, None]), axis=1)
+    return lines, lines - jnp.where(second, 0, below / 2), lines + jnp.where(second, 0, above / 2)
 
 
 def misclassification(mixture: Mixture, phi: jax.Array) -> jax.Array:

@@ -41,8 +41,8 @@ def decaying_ar(pole: ArrayLike = 0.8, decay: ArrayLike = 0.1) -> Process:
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.number("pole", pole, above=-1, below=1)
-    _check.number("decay", decay, at_least=0)
+    _check.number("pole", pole, above=-1, below=1, scalar=True)
+    _check.number("decay", decay, at_least=0, scalar=True)
 
     def step(phi: jax.Array, n: jax.Array, normals: jax.Array) -> tuple[jax.Array, jax.Array]:
         scale = n ** -jnp.asarray(decay, phi.dtype)
@@ -84,7 +84,7 @@ def ar(pole: ArrayLike = 0.8, scale: ArrayLike = 1.0) -> Process:
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.number("pole", pole, above=-1, below=1)
+    _check.number("pole", pole, above=-1, below=1, scalar=True)
     _check.number("scale", scale, above=0)
 
     def init(normals: jax.Array) -> jax.Array:
@@ -111,7 +111,7 @@ def growing(delta: ArrayLike = 0.25, scale: ArrayLike = 1.0) -> Process:
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.number("delta", delta, at_least=0)
+    _check.number("delta", delta, at_least=0, scalar=True)
     _check.number("scale", scale, above=0)
 
     def step(state: tuple[()], n: jax.Array, normals: jax.Array) -> tuple[tuple[()], jax.Array]:

@@ -80,7 +80,7 @@ def least_squares(
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.number("delta", delta, at_least=0)
+    _check.number("delta", delta, at_least=0, scalar=True)
     _check.number("initial_direction", initial_direction)
     check_covariance(initial_covariance)
 

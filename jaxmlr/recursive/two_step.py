@@ -82,15 +82,15 @@ def two_step(
       ValueError: a concrete argument is out of range.
     """
     _check.choice("gain", gain, ("em", "newton"))
-    _check.number("noise_variance", noise_variance, above=0)
-    _check.number("delta", delta, at_least=0)
-    _check.number("bound", bound, above=0, finite=False)
-    _check.number("delay", delay, at_least=0)
+    _check.number("noise_variance", noise_variance, above=0, scalar=True)
+    _check.number("delta", delta, at_least=0, scalar=True)
+    _check.number("bound", bound, above=0, finite=False, scalar=True)
+    _check.number("delay", delay, at_least=0, scalar=True)
     _check.number("initial_direction", initial_direction)
     _check.nonzero("initial_direction", initial_direction)
     check_covariance(initial_covariance)
-    _check.number("initial_scale", initial_scale, at_least=1)
-    _check.number("initial_precision", initial_precision, above=0)
+    _check.number("initial_scale", initial_scale, at_least=1, scalar=True)
+    _check.number("initial_precision", initial_precision, above=0, scalar=True)
 
     def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> TwoStepState:
         del key

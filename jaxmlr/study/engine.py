@@ -16,15 +16,15 @@ import numpy as np
 import xarray as xr
 
 from jaxmlr.study import results, statistics
-from jaxmlr.study.program import ORACLE, program
+from jaxmlr.study.program import ORACLE, Values, program
 from jaxmlr.study.progress import TrialProgress
 from jaxmlr.study.spec import Study
 from jaxmlr.study.statistics import Summary
-from jaxmlr.study.store import Blocks, Store, provenance
+from jaxmlr.study.store import Store, versions
 
 
-def run_block(study: Study, block: int, device: int = 0) -> Blocks:
-    """Summaries of one block of trials: a pure function of the study and the block's index.
+def run_block(study: Study, block: int, device: int = 0) -> Values:
+    """Metrics of one block of trials: a pure function of the study and the block's index.
 
     Args:
       study: the study.
@@ -32,7 +32,8 @@ def run_block(study: Study, block: int, device: int = 0) -> Blocks:
       device: index into `jax.local_devices()`; it does not change the numbers.
 
     Returns:
-      estimator -> metric -> field of a `statistics.Summary` -> array (points, records, ...).
+      estimator -> metric -> (points, records, trials), NaN behind the study's last trial; `finite` is 1
+      where the estimate is.
     """
     return program(study, jax.local_devices()[device])(block)
 
@@ -81,8 +82,8 @@ def run_study(
                 compute_seconds = time.perf_counter() - clock
     merged, diverged = merger.finish()
     limits = program(study, jax.local_devices()[0]).limits()
-    steps_run = sum(_trials(study, block) for block in missing) * study.steps * _width(study)
-    attributes = provenance(study) | {
+    steps_run = sum(_trials(study, block) for block in missing) * int(study.recorded[-1]) * _width(study)
+    attributes = versions(study) | {
         "devices": len(jax.local_devices()),
         "compile_seconds": round(compile_seconds, 3),
         "compute_seconds": round(compute_seconds, 3),
@@ -96,14 +97,15 @@ def run_study(
     return dataset
 
 
-def _finished(futures: "dict[Future[Blocks], int]") -> Iterator[tuple[int, Blocks]]:
-    """Blocks as they finish; an interrupt waits for those under way and drops those not begun."""
+def _finished(futures: "dict[Future[Values], int]") -> Iterator[tuple[int, Values]]:
+    """Values as they finish; an interrupt waits for those under way and drops those not begun."""
     with _interrupt_noted() as interrupted:
         try:
             while futures:
                 first = concurrent.futures.FIRST_COMPLETED
                 done, _ = concurrent.futures.wait(futures, timeout=0.2, return_when=first)
-                for future in done:
+                # A block that failed comes last, so that those finished beside it are not lost.
+                for future in sorted(done, key=lambda future: future.exception() is not None):
                     yield futures.pop(future), future.result()
                 if interrupted.is_set():
                     futures = {future: block for future, block in futures.items() if not future.cancel()}
@@ -135,16 +137,16 @@ def _interrupt_noted() -> Iterator[threading.Event]:
 
 
 class _Merger:
-    """Blocks together, in the order of their index whatever the order in which they finish."""
+    """Values together, in the order of their index whatever the order in which they finish."""
 
     def __init__(self, study: Study, store: Store | None, missing: set[int]):
         self._study, self._store, self._missing = study, store, missing
-        self._early: dict[int, Blocks] = {}
+        self._early: dict[int, Values] = {}
         self._next = 0
         self._merged: dict[str, dict[str, Summary]] = {}
         self._diverged: dict[str, Any] = {}
 
-    def add(self, block: int, found: Blocks) -> None:
+    def add(self, block: int, found: Values) -> None:
         """Take a computed block; it waits until those before it are there."""
         self._early[block] = found
         self._advance()
@@ -164,14 +166,13 @@ class _Merger:
                 return
             self._next += 1
 
-    def _merge(self, found: Blocks) -> None:
+    def _merge(self, found: Values) -> None:
         for name, table in found.items():
             here = self._merged.setdefault(name, {})
-            for metric, fields in table.items():
-                if metric == "diverged":
-                    self._diverged[name] = self._diverged.get(name, 0) + fields["count"].astype(np.int64)
-                    continue
-                summary = statistics.host(fields)
+            lost = table["finite"] == 0
+            self._diverged[name] = self._diverged.get(name, 0) + np.sum(lost, axis=-1)
+            for metric in table.keys() - {"finite"}:
+                summary = statistics.summarise(np.where(lost, np.nan, table[metric]))
                 here[metric] = statistics.merge(here[metric], summary) if metric in here else summary
 
 
@@ -187,7 +188,7 @@ def _width(study: Study) -> int:
 @contextmanager
 def _placement(
     study: Study, executor: Executor | None, blocks: int
-) -> Iterator[tuple[Callable[[int], "Future[Blocks]"], float]]:
+) -> Iterator[tuple[Callable[[int], "Future[Values]"], float]]:
     """A function that submits a block, and the seconds that compilation took."""
     if executor is not None:
         yield (lambda block: executor.submit(run_block, study, block)), 0.0
@@ -197,7 +198,7 @@ def _placement(
     for device in devices:
         free.put(device)
 
-    def on_free_device(block: int) -> Blocks:
+    def on_free_device(block: int) -> Values:
         device = free.get()
         try:
             return run_block(study, block, device)

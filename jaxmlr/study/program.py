@@ -1,9 +1,9 @@
-"""The compiled part of a study: one block of trials, from noise to statistics, as one program.
+"""The compiled part of a study: one block of trials, from noise to metrics, as one program.
 
     grid point (vmap) x trial (lanes) x recorded segment (scan) x step (loop that draws its own noise)
 
-A block is a pure function of its first trial. Nothing is stored over time: at recorded steps the
-metrics of all trials are summarised, and only the summaries leave the device.
+A block is a pure function of its first trial. Nothing is stored over time: only the metrics at recorded
+steps leave the device.
 """
 
 import functools
@@ -21,14 +21,13 @@ from jaxmlr.data import noise
 from jaxmlr.data.simulate import stream
 from jaxmlr.lanes import lanes
 from jaxmlr.metrics import Tracker
-from jaxmlr.study import statistics
 from jaxmlr.study.spec import Study
 
 ORACLE = "<oracle>"  # what the reference run on the same data is called inside a block
 
 LIMIT_TRIALS = 256  # limits are conditional expectations: few trials average them well
 
-Fields = dict[str, dict[str, dict[str, jax.Array]]]  # estimator -> metric -> field of a Summary
+Values = dict[str, dict[str, Any]]  # estimator -> metric -> (points, records, trials)
 
 
 def _follow(
@@ -71,31 +70,20 @@ def _trial(study: Study, trial: jax.Array) -> dict[str, dict[str, jax.Array]]:
             values[name][f"excess_{metric}"] = values[name][metric] - values[ORACLE][metric]
         values[name] = {m: values[name][m] for m in (*wanted, "finite")}
     if cumulative:
-        values[ORACLE] = {metric: values[ORACLE][metric] for metric in cumulative}
+        values[ORACLE] = {metric: values[ORACLE][metric] for metric in (*cumulative, "finite")}
     return values
 
 
-def _block(study: Study, first: jax.Array, points: dict[str, jax.Array]) -> Fields:
-    """Summaries of the block of trials that starts at `first`; fields have shape (points, records, ...)."""
+def _block(study: Study, first: jax.Array, points: dict[str, jax.Array]) -> Values:
+    """Values of the block of trials that starts at `first`, NaN behind the last trial of the study."""
     trials = first + jnp.arange(study.block_size, dtype=jnp.int32)
-    keep = (trials < study.trials)[None, None, :]
+    keep = trials < study.trials
 
     def at(point: dict[str, jax.Array]) -> Any:
-        return lanes(lambda trial: _trial(study.at(point), trial))(trials)
+        values = lanes(lambda trial: _trial(study.at(point), trial))(trials)
+        return jax.tree.map(lambda x: jnp.where(keep[:, None], x, jnp.nan).T, values)
 
-    values = jax.vmap(at)(points) if points else jax.tree.map(lambda x: x[None], at({}))
-    found: Fields = {}
-    for name, table in values.items():
-        across = {metric: jnp.moveaxis(x, 1, -1) for metric, x in table.items()}
-        finite = across.pop("finite", None)
-        alive = jnp.ones((1, 1, 1), bool) if finite is None else finite > 0
-        found[name] = {
-            metric: statistics.summarise(x, jnp.broadcast_to(alive & keep, x.shape))
-            for metric, x in across.items()
-        }
-        if finite is not None:
-            found[name]["diverged"] = {"count": jnp.sum(~alive & keep, axis=-1, dtype=jnp.int32)}
-    return found
+    return jax.vmap(at)(points) if points else jax.tree.map(lambda x: x[None], at({}))
 
 
 def _limits(study: Study, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -116,7 +104,7 @@ def _limits(study: Study, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 class Program:
-    """A study's compiled block on one device; calling it with a block's index gives host summaries."""
+    """A study's compiled block on one device; calling it with a block's index gives arrays on the host."""
 
     def __init__(self, study: Study, device: jax.Device):
         self._study, self._device = study, device
@@ -140,10 +128,10 @@ class Program:
         options = {"xla_cpu_prefer_vector_width": 512} if self._device.platform == "cpu" else None
         return jax.jit(function, compiler_options=options).lower(*args).compile()
 
-    def __call__(self, block: int) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        """Summaries of block `block`: estimator -> metric -> field -> (points, records, ...)."""
+    def __call__(self, block: int) -> Values:
+        """Metrics of block `block`, and `finite`: estimator -> metric -> (points, records, trials)."""
         with jax.enable_x64(self._study.precision == "float64"):
-            found: Any = jax.device_get(self._run(self._first(block), self._points))
+            found: Values = jax.device_get(self._run(self._first(block), self._points))
         return found
 
     def limits(self) -> dict[str, np.ndarray]:

@@ -43,9 +43,9 @@ def dataset(
 
     Returns:
       dims (estimator, *grid axes, step). For every metric `_mean`, `_se` (standard error of the mean),
-      `_sd`, `_min`, `_max`, `_q05`, `_q25`, `_q50`, `_q75`, `_q95`; without the estimator dim `_oracle` and
-      `_oracle_se` (true coefficients, same data) and `_theory`; and `diverged`, a count of trials, which
-      are left out of the statistics from that step on.
+      `_rms`, `_sd`, `_min`, `_max`, `_q05`, `_q25`, `_q50`, `_q75`, `_q95`; without the estimator dim
+      `_oracle` and `_oracle_se` (true coefficients, same data) and `_theory`; and `diverged`, a count of
+      trials, which are left out of the statistics at that step.
     """
     axes = list(study.grid)
     sizes = [len(study.grid[axis]) for axis in axes]
@@ -91,6 +91,7 @@ def _numbers(summary: Summary) -> dict[str, np.ndarray]:
     numbers = {
         "mean": np.where(some, summary.mean, np.nan),
         "se": statistics.standard_error(summary),
+        "rms": np.where(some, np.sqrt(summary.mean**2 + summary.m2 / np.maximum(n, 1)), np.nan),
         "sd": np.sqrt(summary.m2 / np.where(n > 1, n - 1, np.nan)),
         "min": np.where(some, summary.minimum, np.nan),
         "max": np.where(some, summary.maximum, np.nan),

@@ -123,7 +123,12 @@ class Study:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        """Turn tables into dataclasses and check everything."""
+        """Turn tables into dataclasses and arrays into lists, and check everything."""
+        for name in ("trials", "steps", "seed", "record", "block", "metrics"):
+            object.__setattr__(self, name, _plain_or_same(getattr(self, name)))
+        if isinstance(self.grid, Mapping):
+            plain = {path: _plain_or_same(values) for path, values in self.grid.items()}
+            object.__setattr__(self, "grid", plain)
         if isinstance(self.problem, Mapping):
             object.__setattr__(self, "problem", _from_table("problem", Problem, self.problem))
         if not isinstance(self.problem, Problem):
@@ -135,7 +140,7 @@ class Study:
         _check.whole("seed", self.seed, at_least=0)
         if self.block is not None:
             _check.whole("block", self.block, at_least=1)
-        for name, limit in (("trials", 2**31), ("steps", 2**31 - 1), ("seed", 2**63)):
+        for name, limit in (("trials", 2**31), ("steps", 2**31 - 1), ("seed", 2**32)):
             if getattr(self, name) >= limit:
                 raise ValueError(f"{name} must be less than {limit}, not {getattr(self, name)}")
         _check.choice("precision", self.precision, ("float32", "float64"))
@@ -279,7 +284,9 @@ class Study:
 
     def fingerprint(self) -> str:
         """A digest of everything that the results depend on but versions and devices."""
-        text = json.dumps(self.to_table() | {"block": self.block_size}, sort_keys=True)
+        # The order of axes and of methods is the order of the results; that of options is nothing.
+        ordered = [list(self.grid.items()), list(self.estimators)]
+        text = json.dumps([self.to_table(), ordered, self.block_size], sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -328,7 +335,13 @@ def _numbers(path: str, value: Any, *, scalar: bool = False) -> None:
 
 
 def _name(value: Any) -> Any:
-    return f"{value.__module__}:{value.__qualname__}" if callable(value) else value
+    if not callable(value):
+        return value
+    return f"{value.__module__}:{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+
+
+def _plain_or_same(value: Any) -> Any:
+    return np.asarray(value).tolist() if isinstance(value, np.ndarray | np.generic | jax.Array) else value
 
 
 def _plain(value: Any) -> Any:

@@ -1,99 +1,72 @@
-"""Streaming statistics over trials: summarised in blocks on the device, merged in float64 on the host.
+"""Streaming statistics over trials, in float64 on the host: summaries of blocks that merge.
 
-Moments merge by the formula of Chan, Golub and LeVeque (1979). Quantiles come from a histogram with
-fixed bins that follow the floating-point format: 32 bins to every power of two between 2^-24 and 2^16,
-for either sign. Counts add, so merging is exact and in any order; a quantile lies in the right bin, so it
-is off by at most 3.2 % of its value (values below 6e-8 in size count as 0, those above 65,536 as that).
+Moments merge by the formula of Chan, Golub and LeVeque (1979). Quantiles come from a sketch that counts
+values by the leading bits of their float32 pattern, 2,048 bins to every power of two: counts add, so
+merging is exact and in any order, and a quantile differs from `numpy.quantile` of all values by at most
+one bin, 0.05 % of its value. Only bins that are hit take memory.
 """
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-_FIRST_EXPONENT, _OCTAVES, _BITS = -24, 40, 5
-_POSITIVE = _OCTAVES << _BITS
-BINS = 2 * _POSITIVE + 1
-_OFFSET = (127 + _FIRST_EXPONENT) << _BITS
+_DROPPED_BITS = 12  # of float32's 23; 11 stay
+_CODES = 1 << 20  # codes lie in [-_CODES, _CODES)
+
+
+class Sketch(NamedTuple):
+    """How many values fell into each bin of each cell; cells are counted off in C order."""
+
+    keys: np.ndarray  # (bins,) int64, cell * 2 * _CODES + code + _CODES, increasing
+    counts: np.ndarray  # (bins,) int64
 
 
 class Summary(NamedTuple):
-    """Statistics of one number over trials; every field has the leading shape of that number."""
+    """Statistics over trials of an array of numbers, each a cell; fields but the last have its shape."""
 
     count: np.ndarray  # type: ignore[assignment]  # finite values
     mean: np.ndarray
     m2: np.ndarray  # sum of squared deviations from the mean
     minimum: np.ndarray
     maximum: np.ndarray
-    histogram: np.ndarray  # (..., BINS) counts
+    sketch: Sketch
 
 
-def summarise(values: jax.Array, keep: jax.Array) -> dict[str, jax.Array]:
-    """Fields of a `Summary` over the last axis, of the values that are finite and kept.
-
-    Args:
-      values: (..., trials).
-      keep: (..., trials) bool.
-    """
-    keep = keep & jnp.isfinite(values)
-    count = jnp.sum(keep, axis=-1, dtype=jnp.int32)
-    safe = jnp.where(keep, values, 0)
-    mean = jnp.sum(safe, axis=-1) / jnp.maximum(count, 1).astype(values.dtype)
-    deviation = jnp.where(keep, values - mean[..., None], 0)
-    bins = _bin(safe.reshape(-1, values.shape[-1]))
-    flat_keep = keep.reshape(bins.shape)
-
-    def counts(row: jax.Array, kept: jax.Array) -> jax.Array:
-        return jnp.zeros(BINS, jnp.int32).at[row].add(kept.astype(jnp.int32))
-
-    return {
-        "count": count,
-        "mean": mean,
-        "m2": jnp.sum(deviation * deviation, axis=-1),
-        "minimum": jnp.min(jnp.where(keep, values, jnp.inf), axis=-1),
-        "maximum": jnp.max(jnp.where(keep, values, -jnp.inf), axis=-1),
-        "histogram": jax.vmap(counts)(bins, flat_keep).reshape(*count.shape, BINS),
-    }
-
-
-def _bin(values: jax.Array) -> jax.Array:
-    """Index of the bin, from the leading bits of the float32 pattern; increasing in the value."""
-    pattern = jax.lax.bitcast_convert_type(jnp.abs(values).astype(jnp.float32), jnp.int32)
-    size = jnp.clip((pattern >> (23 - _BITS)) - (_OFFSET - 1), 0, _POSITIVE)
-    return _POSITIVE + jnp.where(values < 0, -size, size)
-
-
-def _edges() -> np.ndarray:
-    """Smallest and largest value of every bin, (BINS, 2)."""
-    pattern = (np.arange(_POSITIVE + 1, dtype=np.int64) + _OFFSET) << (23 - _BITS)
-    edge = pattern.astype(np.int32).view(np.float32).astype(np.float64)
-    positive = np.stack([edge[:-1], edge[1:]], axis=1)
-    return np.concatenate([-positive[::-1, ::-1], np.zeros((1, 2)), positive])
-
-
-_EDGES = _edges()
+def summarise(values: np.ndarray) -> Summary:
+    """Statistics over the last axis of `values` (..., trials); what is not finite is left out."""
+    keep = np.isfinite(values)
+    exact = np.where(keep, values, 0).astype(np.float64)
+    count = np.sum(keep, axis=-1)
+    mean = np.sum(exact, axis=-1) / np.maximum(count, 1)
+    deviation = np.where(keep, exact - mean[..., None], 0)
+    cells = np.broadcast_to(np.arange(count.size).reshape(*count.shape, 1), values.shape)
+    keys = cells[keep].astype(np.int64) * (2 * _CODES) + _code(values[keep]) + _CODES
+    return Summary(
+        count,
+        mean,
+        np.sum(deviation**2, axis=-1),
+        np.min(np.where(keep, values, np.inf), axis=-1, initial=np.inf).astype(np.float64),
+        np.max(np.where(keep, values, -np.inf), axis=-1, initial=-np.inf).astype(np.float64),
+        Sketch(*np.unique(keys, return_counts=True)),
+    )
 
 
 def merge(a: Summary, b: Summary) -> Summary:
-    """Statistics of two disjoint sets of trials together, in float64."""
+    """Statistics of two disjoint sets of trials together."""
     count = a.count + b.count
     shift = b.mean - a.mean
     share = b.count / np.maximum(count, 1)
+    keys, where = np.unique(np.concatenate([a.sketch.keys, b.sketch.keys]), return_inverse=True)
+    counts = np.zeros(len(keys), np.int64)
+    np.add.at(counts, where, np.concatenate([a.sketch.counts, b.sketch.counts]))
     return Summary(
         count,
         a.mean + shift * share,
         a.m2 + b.m2 + shift**2 * a.count * share,
         np.minimum(a.minimum, b.minimum),
         np.maximum(a.maximum, b.maximum),
-        a.histogram + b.histogram,
+        Sketch(keys, counts),
     )
-
-
-def host(fields: dict[str, np.ndarray]) -> Summary:
-    """A block's summary in the host's precision."""
-    exact = {"count": np.int64, "histogram": np.int64}
-    return Summary(**{name: np.asarray(x).astype(exact.get(name, np.float64)) for name, x in fields.items()})
 
 
 def standard_error(summary: Summary) -> np.ndarray:
@@ -103,13 +76,41 @@ def standard_error(summary: Summary) -> np.ndarray:
 
 
 def quantile(summary: Summary, q: float) -> np.ndarray:
-    """The q-quantile, linear inside a bin and never outside [minimum, maximum]; NaN without values."""
-    cumulative = np.cumsum(summary.histogram, axis=-1)
-    target = q * summary.count
-    index = np.minimum(np.sum(cumulative < target[..., None], axis=-1), BINS - 1)
-    inside = np.take_along_axis(summary.histogram, index[..., None], axis=-1)[..., 0]
-    before = np.take_along_axis(cumulative, index[..., None], axis=-1)[..., 0] - inside
-    low, high = _EDGES[index, 0], _EDGES[index, 1]
-    value = low + (high - low) * np.clip((target - before) / np.maximum(inside, 1), 0, 1)
+    """The q-quantile, linear between order statistics as `numpy.quantile` has it; NaN without values."""
+    position = q * np.maximum(summary.count - 1, 0)
+    low = np.floor(position).astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(summary.count - 1, 0))
+    value = _order_statistic(summary, low)
+    value = value + (position - low) * (_order_statistic(summary, high) - value)
     clipped = np.clip(value, summary.minimum, summary.maximum)
     return np.where(summary.count > 0, clipped, np.nan)
+
+
+def _order_statistic(summary: Summary, rank: np.ndarray) -> np.ndarray:
+    """The value of the given rank from 0 in each cell; the values of one bin are spread evenly over it."""
+    keys, counts = summary.sketch
+    if not len(keys):
+        return np.zeros(rank.shape)
+    cells = summary.count.reshape(-1)
+    before = np.cumsum(cells) - cells  # values in earlier cells
+    cumulative = np.cumsum(counts)
+    wanted = np.minimum(before.reshape(rank.shape) + rank, cumulative[-1] - 1)
+    at = np.searchsorted(cumulative, wanted, side="right")
+    inside = (wanted - (cumulative[at] - counts[at]) + 0.5) / counts[at]
+    code = keys[at] % (2 * _CODES) - _CODES
+    first, last = _edge(code), _edge(code + 1)
+    return first + (last - first) * inside
+
+
+def _code(values: np.ndarray) -> np.ndarray:
+    """Bin of every value, increasing in the value."""
+    single = np.asarray(values, np.float32)
+    size = np.abs(single).view(np.int32).astype(np.int64) >> _DROPPED_BITS
+    return np.where(single < 0, -size - 1, size)
+
+
+def _edge(code: np.ndarray) -> np.ndarray:
+    """The lower end of a bin."""
+    pattern = (np.abs(code) << _DROPPED_BITS).astype(np.int32)
+    finite = np.minimum(pattern, np.float32(np.finfo(np.float32).max).view(np.int32))
+    return np.sign(code) * finite.view(np.float32).astype(np.float64)

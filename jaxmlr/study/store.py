@@ -2,16 +2,22 @@
 
 DIR/manifest.json       the study, its fingerprint, and the versions that compute it
 DIR/study.toml          the study, to read and to run again
-DIR/blocks/000000.npz   what block 0 summarised
+DIR/blocks/000000.npz   the metrics of block 0's trials at the recorded steps
 DIR/results.zarr        the dataset, once all blocks are there
 """
 
+import functools
+import hashlib
 import importlib.metadata
+import inspect
+import io
 import json
 import os
 import platform
-import shutil
+import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,26 +28,60 @@ import tomli_w
 import xarray as xr
 
 import jaxmlr
+from jaxmlr.study import build
+from jaxmlr.study.program import Values
 from jaxmlr.study.spec import Study
 
 FORMAT = 1
 
-Blocks = dict[str, dict[str, dict[str, np.ndarray]]]
 
-
-def provenance(study: Study) -> dict[str, Any]:
+def versions(study: Study) -> dict[str, Any]:
     """What decides a study's numbers to the last bit, as plain values."""
     device = jax.devices()[0]
     return {
         "format": FORMAT,
         "fingerprint": study.fingerprint(),
         "jaxmlr": jaxmlr.__version__,
+        "code": code_digest(),
         "jax": jax.__version__,
         "jaxlib": importlib.metadata.version("jaxlib"),
         "device": device.device_kind,
         "machine": platform.machine(),
         "block": study.block_size,
     }
+
+
+def _own_methods(study: Study) -> dict[str, str]:
+    """A digest of the file that holds each method that is not this package's.
+
+    Raises:
+      ValueError: a method cannot be found again by its name, so nobody could tell whose results these are.
+    """
+    found = {}
+    for name, table in study.estimators.items():
+        method = table["method"]
+        if isinstance(method, str) and ":" not in method:
+            continue
+        function = build.factory(f"estimators.{name}", method)
+        again: Any = sys.modules.get(getattr(function, "__module__", ""))
+        for key in getattr(function, "__qualname__", "<unnamed>").split("."):
+            again = getattr(again, key, None)
+        source = inspect.getsourcefile(function) if again is function else None
+        if source is None or not Path(source).is_file():
+            raise ValueError(
+                f"estimators.{name}.method must be a function of a module, which can be found again,"
+                f" to be saved in a folder; it is {method!r}"
+            )
+        found[name] = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]
+    return found
+
+
+@functools.cache
+def code_digest() -> str:
+    """A digest of this package's source: a changed formula is another study."""
+    root = Path(jaxmlr.__file__).parent
+    content = b"".join(path.read_bytes() for path in sorted(root.rglob("*.py")))
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 class Store:
@@ -58,7 +98,8 @@ class Store:
 
     def _claim(self) -> None:
         manifest = self.folder / "manifest.json"
-        ours = provenance(self._study) | {"study": self._study.to_table()}
+        whose = {"methods": _own_methods(self._study), "study": self._study.to_table()}
+        ours = versions(self._study) | whose
         try:
             occupied = self.folder.exists() and any(self.folder.iterdir())
         except OSError as error:
@@ -71,7 +112,8 @@ class Store:
             except (OSError, ValueError) as error:
                 raise ValueError(f"{manifest} cannot be read: {error}") from error
             difference = _difference(theirs, ours)
-            if difference:
+            begun = any(self._blocks.glob("*.npz")) or (self.folder / "results.zarr").exists()
+            if difference and begun:
                 raise ValueError(f"{self.folder} holds another study: {difference}; choose another folder")
         try:
             self._blocks.mkdir(parents=True, exist_ok=True)
@@ -84,28 +126,33 @@ class Store:
         return self._blocks / f"{block:06d}.npz"
 
     def missing(self) -> list[int]:
-        """Blocks that are still to be computed, in order."""
-        return [block for block in range(self._study.blocks) if not self._path(block).is_file()]
+        """Blocks that are still to be computed, in order; a damaged file counts as missing."""
+        return [block for block in range(self._study.blocks) if not self._sound(block)]
 
-    def save(self, block: int, found: Blocks) -> None:
-        """Write a block's summaries."""
-        flat = {
-            "/".join((name, metric, field)): array
-            for name, table in found.items()
-            for metric, fields in table.items()
-            for field, array in fields.items()
-        }
-        with tempfile.NamedTemporaryFile(dir=self._blocks, suffix=".tmp", delete=False) as file:
-            np.savez_compressed(file, **flat)  # type: ignore[arg-type]
-        os.replace(file.name, self._path(block))
+    def _sound(self, block: int) -> bool:
+        if not self._path(block).is_file():
+            return False
+        try:
+            self.load(block)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            print(f"{self._path(block)} is damaged and is computed again: {error}", file=sys.stderr)
+            return False
+        return True
 
-    def load(self, block: int) -> Blocks:
-        """Read a block's summaries."""
-        found: Blocks = {}
-        with np.load(self._path(block), allow_pickle=False) as file:
+    def save(self, block: int, found: Values) -> None:
+        """Write a block's metrics."""
+        content = io.BytesIO()
+        flat = {f"{name}/{metric}": x for name, table in found.items() for metric, x in table.items()}
+        np.savez_compressed(content, **flat)
+        write(self._path(block), content.getvalue())
+
+    def load(self, block: int) -> Values:
+        """Read a block's metrics; the file's checksums are verified."""
+        found: Values = {}
+        with np.load(io.BytesIO(self._path(block).read_bytes()), allow_pickle=False) as file:
             for key in file.files:
-                name, metric, field = key.rsplit("/", 2)
-                found.setdefault(name, {}).setdefault(metric, {})[field] = file[key]
+                name, metric = key.rsplit("/", 1)
+                found.setdefault(name, {})[metric] = file[key]
         return found
 
     def published(self) -> xr.Dataset | None:
@@ -114,13 +161,13 @@ class Store:
 
     def publish(self, dataset: xr.Dataset) -> None:
         """Write the dataset as `results.zarr`, in place of an earlier one."""
-        fresh = Path(tempfile.mkdtemp(dir=self.folder, prefix="results.", suffix=".tmp"))
-        dataset.to_zarr(fresh, mode="w", zarr_format=2, consolidated=True)
         target = self.folder / "results.zarr"
-        if target.exists():
-            shutil.rmtree(target)
-        fresh.chmod(0o755)
-        os.replace(fresh, target)
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix="results.", suffix=".tmp") as work:
+            fresh = Path(work) / "fresh"
+            dataset.to_zarr(fresh, mode="w", zarr_format=2, consolidated=True)
+            if target.exists():
+                os.replace(target, Path(work) / "old")
+            os.replace(fresh, target)
 
 
 def load(folder: str | Path) -> xr.Dataset:
@@ -137,21 +184,33 @@ def load(folder: str | Path) -> xr.Dataset:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, also when the power fails."""
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(content)
-    Path(file.name).chmod(0o644)
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.chmod(file.name, 0o644)
     os.replace(file.name, path)
 
 
 def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     """The first thing in which two manifests differ, as a sentence, or nothing."""
-    for key in ours:
-        if key == "fingerprint" or theirs.get(key) == ours[key]:
-            continue
-        if isinstance(ours[key], Mapping) and isinstance(theirs.get(key), Mapping):
-            for name in sorted({*ours[key], *theirs[key]}):
-                if ours[key].get(name) != theirs[key].get(name):
-                    return f"its {name} is {theirs[key].get(name)!r}, this one's {ours[key].get(name)!r}"
-        return f"its {key} is {theirs.get(key)!r}, this one's {ours[key]!r}"
-    return ""
+    before, after = _leaves(theirs), _leaves(ours)
+    for path in sorted({*before, *after} - {"fingerprint"}):
+        if before.get(path) != after.get(path):
+            return f"its {path} is {before.get(path)!r}, this one's {after.get(path)!r}"
+    same = theirs.get("fingerprint") == ours["fingerprint"]
+    return "" if same else "its axes or methods are in another order"
+
+
+def _leaves(node: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(node, Mapping):
+        return {path.removeprefix("study."): node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= _leaves(value, f"{path}.{key}" if path else key)
+    return found

@@ -40,7 +40,7 @@ def tables(results: xr.Dataset) -> Iterator[Table]:
         table = Table(title=f"{title}, {place}" if place else title)
         table.add_column("method", no_wrap=True)
         for metric in metrics:
-            table.add_column(_HEADINGS[metric], justify="right", no_wrap=True)
+            table.add_column(_HEADINGS[metric], justify="right")
         table.add_column("diverged", justify="right")
         for name in at["estimator"].values.tolist():
             mine = at.sel(estimator=name)

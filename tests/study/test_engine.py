@@ -19,7 +19,6 @@ from jaxmlr import simulate, theory, two_step
 from jaxmlr.metrics import CUMULATIVE, METRICS
 from jaxmlr.study import engine, run_block, run_study
 from jaxmlr.study.program import ORACLE, Program
-from jaxmlr.study.statistics import BINS
 
 ROOT = Path(__file__).resolve().parents[2]
 STATISTICS = ("mean", "se", "sd", "min", "max", "q05", "q25", "q50", "q75", "q95")
@@ -132,9 +131,9 @@ def test_every_statistic_is_that_of_the_trials_recomputed(rich, rich_results, ag
                         got = float(at[f"{metric}_{statistic}"])
                         np.testing.assert_allclose(got, value, rtol=1e-8, atol=1e-12, err_msg=where)
                     for statistic, q in QUANTILES.items():
-                        value = np.quantile(kept, q, method="inverted_cdf")
+                        value = np.quantile(kept, q)
                         got = float(at[f"{metric}_{statistic}"])
-                        np.testing.assert_allclose(got, value, rtol=0.032, atol=1e-7, err_msg=metric)
+                        np.testing.assert_allclose(got, value, rtol=6e-4, atol=1e-7, err_msg=metric)
     assert some_diverged
 
 
@@ -229,26 +228,25 @@ def test_other_processes_give_the_same_bits(plain, plain_results):
 def test_a_block_of_another_size_holds_the_same_trials(plain, plain_results):
     whole = run_block(type(plain)(**{**vars(plain), "block": 10}), 0)["seed"]
     for metric in plain.metrics:
-        for field, statistic in (("mean", "mean"), ("minimum", "min"), ("maximum", "max")):
+        for statistic in ("mean", "min", "max"):
             found = plain_results[f"{metric}_{statistic}"].values[0]
-            np.testing.assert_allclose(whole[metric][field][0], found, rtol=2e-5, atol=1e-6, err_msg=metric)
+            same = getattr(whole[metric][0], statistic)(axis=-1)
+            np.testing.assert_allclose(same, found, rtol=2e-5, atol=1e-6, err_msg=metric)
 
 
 # ---- blocks ----------------------------------------------------------------------------------------
 
 
 def test_the_last_block_counts_only_the_trials_that_exist(plain):
-    counts = [run_block(plain, block)["seed"]["coefficient_error"]["count"] for block in range(3)]
-    assert [np.unique(count).tolist() for count in counts] == [[4], [4], [2]]
+    errors = [run_block(plain, block)["seed"]["coefficient_error"] for block in range(3)]
+    assert [np.unique(np.isfinite(e).sum(axis=-1)).tolist() for e in errors] == [[4], [4], [2]]
 
 
-def test_a_block_holds_summaries_and_nothing_of_the_length_of_a_trial(plain):
+def test_a_block_holds_the_recorded_steps_and_nothing_of_the_length_of_a_trial(plain):
     found = run_block(plain, 0)
     assert set(found) == {"seed", ORACLE}
-    assert set(found[ORACLE]) == {"misclassification"}
-    for fields in found["seed"].values():
-        for name, array in fields.items():
-            assert array.shape == (1, 3, BINS) if name == "histogram" else array.shape == (1, 3)
+    assert set(found[ORACLE]) == {"misclassification", "finite"}
+    assert {array.shape for table in found.values() for array in table.values()} == {(1, 3, 4)}
 
 
 def test_a_study_is_compiled_once_for_each_device(plain, plain_results, monkeypatch):
@@ -296,8 +294,8 @@ study = Study(name="double", trials=4, steps=5, record=1, metrics=["coefficient_
               problem=dict(process=dict(kind="gaussian"), coefficients=[1.0, -1.5], p=0.7),
               estimators=dict(a=dict(method="two_step")))
 found = run_block(study, 0)["a"]["coefficient_error"]
-assert found["mean"].dtype == np.float64, found["mean"].dtype
-assert float(np.float32(found["mean"][0, 0])) != float(found["mean"][0, 0])
+assert found.dtype == np.float64, found.dtype
+assert float(np.float32(found[0, 0, 0])) != float(found[0, 0, 0])
 assert jax.numpy.ones(()).dtype == np.float32
 assert before == {name: getattr(jax.config, name) for name in before}
 assert not before["jax_enable_x64"]

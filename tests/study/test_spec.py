@@ -215,7 +215,7 @@ BAD = [
     ({"problem": GENERAL | {"weights": [0.5, 0.6, 0.7]}}, "problem.weights must sum to 1"),
     ({"problem": GENERAL | {"weights": [0.5, 0.5]}}, r"problem.weights must have shape \(3,\)"),
     ({"problem": GENERAL | {"weights": [1.2, -0.1, -0.1]}}, "problem.weights must be greater than 0"),
-    ({"problem": GENERAL, "grid": {}}, "paper: two_step estimates 2 components, the problem has 3"),
+    ({"problem": GENERAL, "grid": {}}, "estimators.paper: noise_variance must be one number"),
     (
         {"problem": GENERAL, "grid": {}, "estimators": {"o": {"method": "oracle"}}},
         "metrics: scale is defined for 2 components",

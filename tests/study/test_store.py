@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from jaxmlr import two_step
 from jaxmlr.study import load, run_block, run_study
 from jaxmlr.study.store import Store
 
@@ -117,10 +118,43 @@ def test_a_block_survives_its_file(plain, tmp_path):
     back = store.load(2)
     assert back.keys() == found.keys()
     for name, table in found.items():
-        for metric, fields in table.items():
-            for field, array in fields.items():
-                np.testing.assert_array_equal(back[name][metric][field], array)
-                assert back[name][metric][field].dtype == array.dtype
+        for metric, array in table.items():
+            np.testing.assert_array_equal(back[name][metric], array)
+            assert back[name][metric].dtype == array.dtype
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped"])
+def test_a_damaged_block_is_named_and_computed_again(plain, plain_results, tmp_path, damage, capsys):
+    store = Store(plain, tmp_path)
+    store.save(1, run_block(plain, 1))
+    path = tmp_path / "blocks" / "000001.npz"
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    path.write_bytes({"empty": b"", "truncated": content[: len(content) // 2]}.get(damage, bytes(content)))
+    assert store.missing() == [0, 1, 2]
+    assert f"{path} is damaged and is computed again" in capsys.readouterr().err
+    equal_bits(run_study(plain, tmp_path, progress=False), plain_results)
+
+
+def test_a_folder_that_holds_no_block_yet_is_free_for_a_mended_study(plain, tmp_path):
+    Store(plain, tmp_path)
+    assert Store(changed(plain, seed=4), tmp_path).missing() == [0, 1, 2]
+
+
+def test_axes_in_another_order_are_another_study(plain, tmp_path):
+    axes = {"problem.p": [0.6, 0.9], "estimators.seed.bound": [1.0, 3.0]}
+    one, other = (changed(plain, grid=dict(items)) for items in (axes.items(), reversed(axes.items())))
+    assert one.fingerprint() != other.fingerprint()
+    Store(one, tmp_path).save(0, {"seed": {"scale": np.zeros((4, 3, 4))}})
+    with pytest.raises(ValueError, match="another order"):
+        Store(other, tmp_path)
+
+
+def test_a_method_that_nobody_can_find_again_is_not_saved(plain, tmp_path):
+    with pytest.raises(ValueError, match=r"estimators\.mine\.method must be a function of a module"):
+        Store(changed(plain, estimators={"mine": {"method": lambda: two_step()}}, grid={}), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +176,7 @@ def test_the_folder_of_another_study_is_refused_and_unchanged(finished, plain, c
 
 @pytest.mark.parametrize("key", ["jax", "jaxlib", "device", "format"])
 def test_the_folder_of_another_version_is_refused(plain, tmp_path, key):
-    Store(plain, tmp_path)
+    Store(plain, tmp_path).save(0, run_block(plain, 0))
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {key: "0.0"}))
     before = files(tmp_path)
