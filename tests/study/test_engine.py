@@ -1,11 +1,7 @@
 """Studies against their trials recomputed one by one, and what must not change a bit of them."""
 
 import multiprocessing
-import subprocess
-import sys
-import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +11,11 @@ import scipy.stats
 import xarray as xr
 from jax import lax
 
-from jaxmlr import simulate, theory, two_step
+from jaxmlr import simulate, theory
 from jaxmlr.metrics import CUMULATIVE, METRICS
 from jaxmlr.study import engine, run_block, run_study
 from jaxmlr.study.program import ORACLE, Program
 
-ROOT = Path(__file__).resolve().parents[2]
 STATISTICS = ("mean", "se", "sd", "min", "max", "q05", "q25", "q50", "q75", "q95")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 
