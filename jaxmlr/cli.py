@@ -12,7 +12,9 @@ import typer
 from rich.console import Console
 
 from jaxmlr import bench as benchmark
+from jaxmlr._check import number
 from jaxmlr.study import Study, load, run_study
+from jaxmlr.study.build import known
 from jaxmlr.study.table import tables
 
 app = typer.Typer(
@@ -53,18 +55,18 @@ def _one_device_per_core() -> None:
     jax.config.update("jax_num_cpu_devices", cores)
 
 
-def _overrides(settings: list[str], trials: int | None) -> dict[str, Any]:
-    """What `--set key=value` says; values are written as in TOML, and bare words are texts."""
+def _settings(option: str, settings: list[str] | None) -> dict[str, Any]:
+    """What `key=value` says; values are written as in TOML, and bare words are texts."""
     found: dict[str, Any] = {}
-    for setting in settings:
+    for setting in settings or []:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise ValueError(f"--set must be key=value, not {setting!r}")
+            raise ValueError(f"{option} must be key=value, not {setting!r}")
         try:
             found[key] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             found[key] = text
-    return found if trials is None else found | {"trials": trials}
+    return found
 
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]
@@ -83,7 +85,8 @@ def run(
 ) -> None:
     """Run a study and save its results."""
     _one_device_per_core()
-    planned = Study.from_toml(study, _overrides(settings or [], trials))
+    overrides = _settings("--set", settings) | ({} if trials is None else {"trials": trials})
+    planned = Study.from_toml(study, overrides)
     try:
         results = run_study(planned, out, progress=not quiet)
     except KeyboardInterrupt:
@@ -110,9 +113,17 @@ def plot(
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric to draw, once for each; the default is chosen.")
     ] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AXIS=VALUE", help="Draw one value of a grid axis: --select problem.p=0.6"),
+    ] = None,
 ) -> None:
     """Draw a study's results as PNG and SVG into its folder."""
     results = load(folder)
+    for axis, value in _settings("--select", select).items():
+        known("--select", axis, [str(dim) for dim in results.dims if dim not in ("estimator", "step")])
+        number("--select", value, scalar=True)
+        results = results.sel({axis: [value]}, method="nearest")
     try:
         from jaxmlr import plotting
     except ModuleNotFoundError as error:

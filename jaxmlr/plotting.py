@@ -61,7 +61,9 @@ def figure(results: xr.Dataset, metrics: Sequence[str] | None = None) -> Figure:
         for values in itertools.product(*(results[axis].values.tolist() for axis in axes_names))
     ]
     if len(points) > _MOST_ROWS:
-        raise ValueError(f"the grid has {len(points)} points; select up to {_MOST_ROWS} of them to plot")
+        raise ValueError(
+            f"the grid has {len(points)} points; select up to {_MOST_ROWS}, as with --select axis=value"
+        )
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         drawn = Figure(figsize=(4.3 * len(metrics), 3.2 * len(points) + 0.7), layout="constrained")
         panels = drawn.subplots(len(points), len(metrics), squeeze=False, sharex=True)

@@ -243,6 +243,12 @@ def test_an_unknown_metric_of_a_plot_is_named(call, folder):
     assert tree(folder) == before
 
 
+def test_a_selection_that_is_no_axis_is_named(call, folder):
+    pytest.importorskip("matplotlib")
+    refused(*call("plot", folder, "--select", "problem.q=0.6"), "--select: unknown name 'problem.q'")
+    refused(*call("plot", folder, "--select", "nothing"), "--select must be key=value, not 'nothing'")
+
+
 @pytest.mark.parametrize("args", [["nothing"], ["run"], ["bench", "--dim", "0"], ["show"], ["run", "--bad"]])
 def test_a_wrong_command_is_a_usage_error(call, args):
     status, out, err = call(*args)
