@@ -2,23 +2,20 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jaxmlr._jaxlib import require_sound as _require_sound
-
-_require_sound()
-
-from jaxmlr import metrics as metrics  # noqa: E402
-from jaxmlr import theory as theory  # noqa: E402
-from jaxmlr.data import processes as processes  # noqa: E402
-from jaxmlr.data.simulate import simulate as simulate  # noqa: E402
-from jaxmlr.estimator import Estimator as Estimator  # noqa: E402
-from jaxmlr.estimator import Info as Info  # noqa: E402
-from jaxmlr.estimator import run as run  # noqa: E402
-from jaxmlr.lanes import lanes as lanes  # noqa: E402
-from jaxmlr.mixture import Mixture as Mixture  # noqa: E402
-from jaxmlr.mixture import symmetric as symmetric  # noqa: E402
-from jaxmlr.recursive import least_squares as least_squares  # noqa: E402
-from jaxmlr.recursive import oracle as oracle  # noqa: E402
-from jaxmlr.recursive import two_step as two_step  # noqa: E402
+from jaxmlr import _jaxlib as _jaxlib  # first: it refuses a jaxlib that computes wrong numbers
+from jaxmlr import metrics as metrics
+from jaxmlr import theory as theory
+from jaxmlr.data import processes as processes
+from jaxmlr.data.simulate import simulate as simulate
+from jaxmlr.estimator import Estimator as Estimator
+from jaxmlr.estimator import Info as Info
+from jaxmlr.estimator import run as run
+from jaxmlr.lanes import lanes as lanes
+from jaxmlr.mixture import Mixture as Mixture
+from jaxmlr.mixture import symmetric as symmetric
+from jaxmlr.recursive import least_squares as least_squares
+from jaxmlr.recursive import oracle as oracle
+from jaxmlr.recursive import two_step as two_step
 
 if TYPE_CHECKING:
     from jaxmlr.study import Study as Study

@@ -12,3 +12,6 @@ def require_sound(version: str = _jaxlib.__version__) -> None:
             f"jaxlib {version} gives wrong results on CPU: {WRONG[version]};"
             " install another one: pip install 'jax>=0.9,!=0.10.2,!=0.11.1'"
         )
+
+
+require_sound()

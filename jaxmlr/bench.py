@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxmlr.study import Study, run_study
+from jaxmlr.study import Problem, Study, run_study
 
 
 def bench(dim: int, trials: int, steps: int, block: int | None = None) -> dict[str, Any]:
@@ -27,11 +27,11 @@ def bench(dim: int, trials: int, steps: int, block: int | None = None) -> dict[s
     """
     study = Study(
         name="bench",
-        problem={  # type: ignore[arg-type]
-            "process": {"kind": "decaying_ar"},
-            "coefficients": [1.5 * (i + 1) / dim for i in range(dim)],
-            "p": 0.6,
-        },
+        problem=Problem(
+            process={"kind": "decaying_ar"},
+            coefficients=[1.5 * (i + 1) / dim for i in range(dim)],
+            p=0.6,
+        ),
         estimators={"two_step": {"method": "two_step"}},
         trials=trials,
         steps=steps,
