@@ -49,7 +49,9 @@ def update(
     exactly symmetric in any precision.
     """
     g = dot(P, phi)
-    root = 1 / jnp.sqrt(inverse_weight + dot(g, phi))
+    variance = dot(g, phi)
+    # Rounding can leave P indefinite along a huge phi: then nothing is learnt, as along phi = 0.
+    root = jnp.where(variance > 0, 1 / jnp.sqrt(inverse_weight + jnp.maximum(variance, 0)), 0)
     # Without the barrier XLA on CPU would compute these anew for every entry of P.
     u, root = jax.lax.optimization_barrier((root * g, root))
     theta = theta + u * (root * (y - dot(theta, phi)))
@@ -111,11 +113,14 @@ def mean_gain(count: jax.Array, forgetting: ArrayLike, dtype: DTypeLike) -> jax.
 
 def fader(
     forgetting: ArrayLike, fade: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] = forget
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """`fade` at the rate lambda; nothing at all, and at no cost, where lambda is the number 1."""
+) -> Callable[..., jax.Array]:
+    """`fade` as a function of (P, phi, share=1) at the rate 1 - share (1 - lambda).
+
+    Where lambda is the number 1 it does nothing, at no cost.
+    """
     if not isinstance(forgetting, jax.core.Tracer) and np.all(np.asarray(forgetting) == 1):
-        return lambda P, phi: P
-    return lambda P, phi: fade(P, phi, jnp.asarray(forgetting, P.dtype))
+        return lambda P, phi, share=1.0: P
+    return lambda P, phi, share=1.0: fade(P, phi, 1 - share * (1 - jnp.asarray(forgetting, P.dtype)))
 
 
 def check_forgetting(forgetting: ArrayLike) -> None:
