@@ -49,9 +49,9 @@ def adaptive(
     Derived for this project; recursive scoring as such goes back to Titterington (1984).
 
     Efficiency: mean squared error of beta at n = 30,000 over the Cramer-Rao bound with p and sigma KNOWN,
-    1,000 trials each; in brackets that bound with both unknown, the least that any method can reach. Cold
-    start, no failure (squared error above 30 times the bound) at n = 30,000. Standard errors are .004-.008
-    in the first two lines and .012-.036 in the others.
+    1,000 trials each; in brackets the same ratio of the bound with both unknown. Cold start, no failure
+    (squared error above 30 times the bound) at n = 30,000. Standard errors are .004-.008 in the first two
+    lines and .012-.036 in the others.
 
         p                              .5           .6           .7           .8           .9
         eq. (17), beta = (1, -1.5)     1.03 (1.02)  1.03 (1.02)  1.02 (1.02)  1.03 (1.02)  1.02 (1.02)
@@ -59,8 +59,8 @@ def adaptive(
         eq. (17), |beta| = .6          1.17 (1.10)               1.22 (1.17)               1.46 (1.34)
         normal phi, |beta| = .6        1.10 (1.08)               1.12 (1.09)               1.15 (1.13)
 
-    At |beta| = .6 up to .4 % of trials are still far off at n = 1,000, and none later. The numbers are those of
-    experiments/adaptive_efficiency.py, which has more cases.
+    At |beta| = .6 up to .4 % of trials are still failures at n = 1,000, up to .1 % at 3,000 and none at
+    10,000. The numbers are those of experiments/adaptive_efficiency.py, which has more cases.
 
     What failed, and why (mean squared error over the bound, eq. (17), n = 30,000):
       - separate gains for beta, sigma^2 and p: 1.21-1.32; they ignore that beta and sigma^2 are correlated;
@@ -71,8 +71,8 @@ def adaptive(
       - hardly any inherited information: up to 1 % of failures, for too bold first steps;
       - the moments' sigma^2 with a floor of E[y^2] / 100: .1 % of failures, as from far too small a sigma^2
         the score in log sigma^2 leaps up; hence the floor of `inherit` and LARGEST_STEP;
-      - a start with |2p - 1| up to .8: at |beta| = .6, up to .6 % of failures, because near p = 1 the
-        likelihood has a false optimum at beta = 0.
+      - a start with |2p - 1| up to .8: at |beta| = .6, up to .6 % of failures, because near p = 1 a
+        small beta is drawn to 0 and stays there for long.
 
     Args:
       burn_in: observations before the switch, at least 1; None means max(100, 5 (d^2 + d + 2)).
