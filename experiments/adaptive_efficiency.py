@@ -70,7 +70,7 @@ def simulate(beta, process, shares, trials):
             kept.append((carry[1].parameters[:dim], carry[2], carry[3]))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *kept)
 
-    batch = jaxmlr.lanes if dim < 6 else jax.vmap
+    batch = jaxmlr.lanes if dim < 5 else jax.vmap  # lanes compile for minutes beyond
     run = jax.jit(batch(trial), compiler_options={"xla_cpu_prefer_vector_width": 512})
     found = run(
         jnp.tile(jnp.arange(trials), len(shares)), jnp.repeat(jnp.asarray(shares, jnp.float32), trials)

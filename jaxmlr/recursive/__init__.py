@@ -2,6 +2,8 @@
 
 from jaxmlr.recursive.adaptive import AdaptiveState as AdaptiveState
 from jaxmlr.recursive.adaptive import adaptive as adaptive
+from jaxmlr.recursive.adaptive_lines import AdaptiveLinesState as AdaptiveLinesState
+from jaxmlr.recursive.adaptive_lines import adaptive_lines as adaptive_lines
 from jaxmlr.recursive.least_squares import LeastSquaresState as LeastSquaresState
 from jaxmlr.recursive.least_squares import least_squares as least_squares
 from jaxmlr.recursive.midpoint_em import MidpointEmState as MidpointEmState

@@ -10,16 +10,16 @@ from jaxmlr import _check
 from jaxmlr._linear import dot
 from jaxmlr.estimator import Estimator, Info, Row, nearest
 from jaxmlr.mixture import Mixture
-from jaxmlr.recursive.least_squares import update, update_root
+from jaxmlr.recursive.least_squares import update_root
 
 
 class SecondMomentState(NamedTuple):
     """State of `second_moment`; x = phi / scale."""
 
     moments: jax.Array  # (m,) regression of y^2 on (x_i x_j for i <= j, 1), m = d(d+1)/2 + 1
-    root: jax.Array  # (m, m) S, the covariance of the moments is S S'
+    moment_root: jax.Array  # (m, m) S, the covariance of the moments is S S'
     direction: jax.Array  # (d,) theta, regression of y on x
-    covariance: jax.Array  # (d, d) P of theta
+    root: jax.Array  # (d, d) S, the covariance of theta is S S'
     axis: jax.Array  # (d,) unit vector, leading eigenvector of B
     scale: jax.Array  # () length of the first regressor that is not 0, over sqrt(d)
 
@@ -69,7 +69,7 @@ def second_moment(*, initial_covariance: ArrayLike = 100.0) -> Estimator:
             jnp.zeros((size,), dtype),
             jnp.sqrt(prior) * jnp.eye(size, dtype=dtype),
             jnp.zeros((dim,), dtype),
-            prior * jnp.eye(dim, dtype=dtype),
+            jnp.sqrt(prior) * jnp.eye(dim, dtype=dtype),
             jnp.full((dim,), dim**-0.5, dtype),
             jnp.zeros((), dtype),
         )
@@ -97,8 +97,8 @@ def advance(state: SecondMomentState, phi: jax.Array, y: jax.Array) -> SecondMom
     one = jnp.ones_like(y)
     products = [x[i] * x[i:] * jnp.asarray([1.0] + [2.0] * (dim - 1 - i), x.dtype) for i in range(dim)]
     features = jnp.concatenate([*products, one[None]])
-    moments, root = update_root(state.moments, state.root, features, y * y, one)
-    theta, P = update(state.direction, state.covariance, x, y, one)
+    moments, moment_root = update_root(state.moments, state.moment_root, features, y * y, one)
+    theta, root = update_root(state.direction, state.root, x, y, one)
 
     B = _matrix(moments, dim)
     norm = jnp.sqrt(jnp.max(jnp.sum(jnp.abs(B), axis=1)))
@@ -108,7 +108,7 @@ def advance(state: SecondMomentState, phi: jax.Array, y: jax.Array) -> SecondMom
         turned = dot(unit, axis) + axis
         length = jnp.sqrt(dot(turned, turned))
         axis = jnp.where(length > 1e-3, turned / jnp.where(length > 0, length, 1), axis)
-    return SecondMomentState(moments, root, theta, P, axis, scale)
+    return SecondMomentState(moments, moment_root, theta, root, axis, scale)
 
 
 def estimate(state: SecondMomentState) -> Moments:

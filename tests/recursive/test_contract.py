@@ -35,6 +35,7 @@ METHODS = {
     ),
     "second_moment": lambda: recursive.second_moment(),
     "adaptive": lambda: recursive.adaptive(burn_in=20),
+    "adaptive_lines": lambda: recursive.adaptive_lines(3, candidates=3, burn_in=10, search=30),
     "adaptive forgetting": lambda: recursive.adaptive(burn_in=20, forgetting=0.98),
 }
 
