@@ -10,7 +10,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxmlr import _check
 from jaxmlr._linear import dot
 from jaxmlr.estimator import Estimator, Info, Row, nearest
-from jaxmlr.mixture import Mixture
+from jaxmlr.mixture import Mixture, symmetric
 from jaxmlr.recursive.least_squares import check_covariance, regressor_weight, start, update
 
 
@@ -133,8 +133,6 @@ def two_step(
 
     def mixture(state: TwoStepState) -> Mixture:
         q = state.scale
-        beta, p = q * state.direction, (1 + 1 / q) / 2  # p = 1 where q sits at 1
-        weights = jnp.stack([p, 1 - p])
-        return Mixture(jnp.stack([beta, -beta]), weights, jnp.asarray(noise_variance, q.dtype))
+        return symmetric(q * state.direction, (1 + 1 / q) / 2, jnp.asarray(noise_variance, q.dtype))
 
     return Estimator(init, step, mixture)

@@ -129,13 +129,3 @@ def test_forgetting_may_be_traced():
 def test_bad_arguments_are_named(arguments, name):
     with pytest.raises(ValueError, match=name):
         least_squares(**arguments)
-
-
-def test_two_step_still_gives_its_test_vector():
-    phi = jnp.array([[1.0, 0.0], [0.5, -1.0], [-1.0, 2.0], [2.0, 1.0]])
-    y = jnp.array([1.2, -0.7, 2.5, -3.0])
-    state, info = jaxmlr.run(jaxmlr.two_step(1.0, delta=0.1, bound=3.0), phi, y)
-    np.testing.assert_allclose(state.direction, [-0.955543, 0.332988], atol=1e-6)
-    np.testing.assert_allclose(state.covariance, [[0.152218, 0.012329], [0.012329, 0.157556]], atol=1e-6)
-    np.testing.assert_allclose([state.scale, state.precision], [1.585251, 4.939237], atol=1e-6)
-    np.testing.assert_array_equal(info.label, [0, 1, 0, 1])
