@@ -24,8 +24,14 @@ def number(
     at_least: float = -np.inf,
     below: float = np.inf,
     finite: bool = True,
+    scalar: bool = False,
 ) -> None:
-    """Raise ValueError unless every entry of `value` is a real number in the stated range."""
+    """Raise ValueError unless every entry of `value` is a real number in the stated range.
+
+    `scalar` asks for a single number, traced or not.
+    """
+    if scalar and np.ndim(value):
+        raise ValueError(f"{name} must be one number, not an array of shape {np.shape(value)}")
     array = _concrete(value)
     if array is None:
         return
@@ -42,6 +48,13 @@ def number(
     wanted = [text for applies, _, text in limits if applies]
     if not all(np.all(holds) for applies, holds, _ in limits if applies):
         raise ValueError(f"{name} must be {' and '.join(wanted)}, not {value}")
+
+
+def nonzero(name: str, value: Any) -> None:
+    """Raise ValueError where every entry of `value` is zero."""
+    array = _concrete(value)
+    if array is not None and not np.any(array):
+        raise ValueError(f"{name} must not be zero, not {value}")
 
 
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -65,7 +65,7 @@ def run(estimator: Estimator, phi: ArrayLike, y: ArrayLike, key: jax.Array | Non
     Raises:
       ValueError: wrong shapes or dtypes, or (where the values are concrete) NaN or infinity.
     """
-    _check.observations(phi, y)
     phi, y = jnp.asarray(phi), jnp.asarray(y)
+    _check.observations(phi, y)
     state = estimator.init(phi.shape[1], key, jnp.result_type(phi, y))
     return jax.lax.scan(estimator.step, state, (phi, y))

@@ -9,10 +9,9 @@ more than `LARGE` entries, are done by `vmap`, one primitive at a time.
 """
 
 import functools
-import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,22 +19,9 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-LARGE = 256  # entries; compile time grows with entries, and so do the gains until about here
-
-_log = logging.getLogger(__name__)
-
-Entries = np.ndarray[Any, np.dtype[np.object_]]  # each entry a jax array of shape () or (batch,)
-
-
-class Batched(NamedTuple):
-    """An array kept whole, with a leading batch axis."""
-
-    array: jax.Array
-
-
-Value = Any  # Entries, Batched, or a jax array that no trial changes
-Eqn = Any  # a jaxpr equation; jax does not type their attributes
-Rule = Callable[[Eqn, Sequence[Value], int], list[Value]]
+from jaxmlr._lane_rules import RULES, Eqn, Rule, bind, by_vmap
+from jaxmlr._lane_values import LARGE as LARGE
+from jaxmlr._lane_values import Batched, Value, join, pack, scalars, small, unpack, varies
 
 
 def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,68 +45,19 @@ def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
         if len(sizes) != 1 or () in sizes:
             raise ValueError(f"every argument must have one common leading axis, not {sorted(sizes)}")
         ((size,),) = sizes
+        if size == 0:
+            return jax.vmap(function)(*args)
         one_trial = [jax.eval_shape(lambda x: x[0], jnp.asarray(leaf)) for leaf in leaves]
 
         def flat(*flat_args: Any) -> Any:
             return function(*jax.tree.unflatten(tree, flat_args))
 
         jaxpr, out_shape = jax.make_jaxpr(flat, return_shape=True)(*one_trial)
-        values = [_small(Batched(jnp.asarray(leaf))) for leaf in leaves]
-        results = [_join(value, size) for value in _evaluate(jaxpr, values, size)]
+        values = [small(Batched(jnp.asarray(leaf))) for leaf in leaves]
+        results = [join(value, size) for value in _evaluate(jaxpr, values, size)]
         return jax.tree.unflatten(jax.tree.structure(out_shape), results)
 
     return batched
-
-
-# ---- the three forms of a value -------------------------------------------------------------------
-
-
-def _varies(value: Value) -> bool:
-    return isinstance(value, Batched) or (isinstance(value, np.ndarray) and value.dtype == object)
-
-
-def _entries(value: Value) -> Entries:
-    """Any value, entry by entry."""
-    if isinstance(value, np.ndarray) and value.dtype == object:
-        return value
-    whole, lead = (value.array, 1) if isinstance(value, Batched) else (jnp.asarray(value), 0)
-    shape = whole.shape[lead:]
-    flat = [whole[(slice(None),) * lead + index] for index in np.ndindex(shape)]
-    return _regroup(flat, shape)
-
-
-def _regroup(flat: Sequence[jax.Array], shape: tuple[int, ...]) -> Entries:
-    out = np.empty(len(flat), object)
-    for k, entry in enumerate(flat):
-        out[k] = entry
-    return out.reshape(shape)
-
-
-def _small(value: Batched) -> Value:
-    """Entries, unless there are too many of them."""
-    return _entries(value) if value.array[0].size <= LARGE else value
-
-
-def _join(value: Value, size: int) -> jax.Array:
-    """Any value with a leading batch axis."""
-    if isinstance(value, Batched):
-        return value.array
-    if not _varies(value):
-        return jnp.broadcast_to(jnp.asarray(value), (size, *np.shape(value)))
-    columns = [jnp.broadcast_to(entry, (size,)) for entry in value.reshape(-1)]
-    return jnp.stack(columns, axis=-1).reshape(size, *value.shape)
-
-
-def _mask(value: Value) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-    """Which entries depend on the trial; None where the value is kept whole."""
-    if isinstance(value, Batched):
-        return None
-    if not _varies(value):
-        return np.zeros(np.shape(value), bool)
-    return np.array([jnp.ndim(entry) > 0 for entry in value.reshape(-1)], bool).reshape(value.shape)
-
-
-# ---- evaluation -----------------------------------------------------------------------------------
 
 
 def _evaluate(closed: Any, args: Sequence[Value], size: int) -> list[Value]:
@@ -140,295 +77,168 @@ def _evaluate(closed: Any, args: Sequence[Value], size: int) -> list[Value]:
 def _rule(eqn: Eqn, inputs: Sequence[Value]) -> Rule:
     """How to evaluate an equation."""
     name = eqn.primitive.name
-    if not any(map(_varies, inputs)):
-        return _common
+    if not any(map(varies, inputs)):
+        return lambda eqn, inputs, size: bind(eqn, inputs)
     if name in _CONTROL:
         return _CONTROL[name]
     large = any(math.prod(atom.aval.shape) > LARGE for atom in (*eqn.invars, *eqn.outvars))
-    return _by_vmap if large or name not in _RULES else _RULES[name]
+    empty = any(0 in atom.aval.shape for atom in eqn.outvars)
+    return by_vmap if large or empty or name not in RULES else RULES[name]
 
 
-def _bind(eqn: Eqn, inputs: Sequence[Any]) -> list[Any]:
-    outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
-    return list(outputs) if eqn.primitive.multiple_results else [outputs]
+# ---- what depends on the trial ----------------------------------------------------------------------
 
 
-def _common(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    """The primitive itself: no trial changes its inputs."""
-    del size
-    return _bind(eqn, inputs)
+def _dependent(closed: Any, varying: Sequence[bool]) -> list[bool]:
+    """Which results of a jaxpr depend on the trial, given which arguments do."""
+    jaxpr = closed.jaxpr
+    env = dict.fromkeys(jaxpr.constvars, False) | dict(zip(jaxpr.invars, varying, strict=True))
+
+    def read(atom: Any) -> bool:
+        return not isinstance(atom, core.Literal) and env[atom]
+
+    for eqn in jaxpr.eqns:
+        inputs = [read(atom) for atom in eqn.invars]
+        found = _DEPENDENT.get(eqn.primitive.name, _all_or_none)(eqn, inputs)
+        env.update((var, f and 0 not in var.aval.shape) for var, f in zip(eqn.outvars, found, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
 
 
-def _by_vmap(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    """The primitive under `vmap`: right for everything."""
-    _say_fallback(eqn.primitive.name)
-    axes = [0 if _varies(value) else None for value in inputs]
-    whole = [_join(v, size) if _varies(v) else jnp.asarray(v) for v in inputs]
-    outputs = jax.vmap(lambda *xs: _bind(eqn, xs), in_axes=axes)(*whole)
-    return [_small(Batched(output)) for output in outputs]
+def _all_or_none(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
+    return [any(varying)] * len(eqn.outvars)
 
 
-@functools.cache
-def _say_fallback(name: str) -> None:
-    _log.debug("lanes leaves the primitive %r to vmap: no rule, or more than %d entries", name, LARGE)
-
-
-# ---- primitives -----------------------------------------------------------------------------------
-
-
-def _aligned(entries: Sequence[Any], size: int) -> Sequence[Any]:
-    """Entries of one shape: all scalars, or all vectors."""
-    if any(jnp.ndim(entry) for entry in entries):
-        return [jnp.broadcast_to(entry, (size,)) for entry in entries]
-    return entries
-
-
-def _elementwise(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    shape = eqn.outvars[0].aval.shape
-    params = {key: None if key == "sharding" else value for key, value in eqn.params.items()}
-    operands = [np.broadcast_to(_entries(value), shape).reshape(-1) for value in inputs]
-    flat = [eqn.primitive.bind(*_aligned(chosen, size), **params) for chosen in zip(*operands, strict=True)]
-    return [_regroup(flat, shape)]
-
-
-def _moves(move: Callable[[Entries, Eqn], Entries]) -> Rule:
-    """A rule that only rearranges entries."""
-    return lambda eqn, inputs, size: [move(_entries(inputs[0]), eqn)]
-
-
-def _broadcast(x: Entries, eqn: Eqn) -> Entries:
-    shape, dims = eqn.params["shape"], eqn.params["broadcast_dimensions"]
-    placed = x.reshape([x.shape[dims.index(i)] if i in dims else 1 for i in range(len(shape))])
-    return np.broadcast_to(placed, shape)
-
-
-def _slice(x: Entries, eqn: Eqn) -> Entries:
-    p = eqn.params
-    strides = p["strides"] or (1,) * x.ndim
-    return x[tuple(map(slice, p["start_indices"], p["limit_indices"], strides))]
-
-
-def _concatenate(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    del size
-    return [np.concatenate([_entries(value) for value in inputs], axis=eqn.params["dimension"])]
-
-
-def _barrier(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    masks = [_mask(value) for value in inputs]
-    return _unpack(_bind(eqn, _pack(inputs, masks, size)), masks)
-
-
-def _fold(combine: Callable[[Any, Any], Any]) -> Rule:
-    """A reduction as a chain of `combine`."""
-
-    def rule(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-        x, axes = _entries(inputs[0]), eqn.params["axes"]
-        if x.size == 0:
-            return _by_vmap(eqn, inputs, size)
-        kept = [i for i in range(x.ndim) if i not in axes]
-        shape = [x.shape[i] for i in kept]
-        rows = x.transpose([*kept, *axes]).reshape(-1, x.size // int(np.prod(shape)))
-        flat = [functools.reduce(lambda a, b: combine(*_aligned((a, b), size)), row) for row in rows]
-        return [_regroup(flat, tuple(shape))]
-
-    return rule
-
-
-def _argument(better: Callable[[Any, Any], Any]) -> Rule:
-    """Argmin and argmax along one axis; the first of equals wins, and NaN beats numbers, as in lax."""
-
-    def rule(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-        (axis,), dtype = eqn.params["axes"], eqn.params["index_dtype"]
-        rows = np.moveaxis(_entries(inputs[0]), axis, -1)
-        flat = []
-        for index in np.ndindex(rows.shape[:-1]):
-            best, *rest = _aligned(list(rows[index]), size)
-            place = jnp.zeros_like(best, dtype)
-            for k, entry in enumerate(rest, start=1):
-                wins = better(entry, best) | ((entry != entry) & (best == best))
-                best, place = jnp.where(wins, entry, best), jnp.where(wins, jnp.asarray(k, dtype), place)
-            flat.append(place)
-        return [_regroup(flat, rows.shape[:-1])]
-
-    return rule
-
-
-def _dot_general(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    """Sums of products in the output's precision."""
-    (sum_a, sum_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
-    a, b = (_entries(value) for value in inputs)
-    if a.size == 0 or b.size == 0:
-        return _by_vmap(eqn, inputs, size)
-    aval = eqn.outvars[0].aval
-    batch = int(np.prod([a.shape[i] for i in batch_a]))
-    terms = int(np.prod([a.shape[i] for i in sum_a]))
-    free_a = [i for i in range(a.ndim) if i not in (*sum_a, *batch_a)]
-    free_b = [i for i in range(b.ndim) if i not in (*sum_b, *batch_b)]
-    a = a.transpose([*batch_a, *free_a, *sum_a]).reshape(batch, -1, terms)
-    b = b.transpose([*batch_b, *free_b, *sum_b]).reshape(batch, -1, terms)
-    flat = []
-    for k in range(batch):
-        for left in a[k]:
-            for right in b[k]:
-                pairs = (_aligned(pair, size) for pair in zip(left, right, strict=True))
-                products = [x.astype(aval.dtype) * y.astype(aval.dtype) for x, y in pairs]
-                flat.append(functools.reduce(lambda x, y: jnp.add(*_aligned((x, y), size)), products))
-    return [_regroup(flat, aval.shape)]
-
-
-# ---- control flow ---------------------------------------------------------------------------------
-
-
-def _pack(values: Sequence[Value], masks: Sequence[Any], size: int) -> list[jax.Array]:
-    """Values as one flat list of arrays: whole, or entry by entry with the masked entries as vectors."""
-    flat = []
-    for value, mask in zip(values, masks, strict=True):
-        if mask is None:
-            flat.append(_join(value, size))
-        elif not mask.any():
-            flat.append(_scalars(value))
-        else:
-            entries = zip(_entries(value).reshape(-1), mask.reshape(-1), strict=True)
-            flat.extend(jnp.broadcast_to(e, (size,)) if varies else e for e, varies in entries)
-    return flat
-
-
-def _scalars(value: Value) -> jax.Array:
-    """A value that no trial changes, as one array."""
-    if not _varies(value):
-        return jnp.asarray(value)
-    return jnp.stack(list(value.reshape(-1))).reshape(value.shape)
-
-
-def _unpack(flat: Sequence[jax.Array], masks: Sequence[Any]) -> list[Value]:
-    source = iter(flat)
-    values: list[Value] = []
-    for mask in masks:
-        if mask is None:
-            values.append(Batched(next(source)))
-        elif not mask.any():
-            values.append(next(source))
-        else:
-            values.append(_regroup([next(source) for _ in range(mask.size)], mask.shape))
-    return values
-
-
-def _widen(old: Any, new: Any) -> Any:
-    return None if old is None or new is None else old | new
-
-
-def _loop_masks(
-    body: Callable[[Sequence[Value]], Sequence[Value]], init: Sequence[Value], size: int
-) -> list[Any]:
-    """The least masks of a loop's carry that hold for its start and are kept by its body."""
-    masks: list[Any] = [_mask(value) for value in init]
+def _dependent_carry(
+    body: Any, before: Sequence[bool], carry: Sequence[bool], after: Sequence[bool]
+) -> tuple[list[bool], list[bool]]:
+    """The least part of a loop's carry that depends on the trial and stays so, and the body's results."""
+    carry = list(carry)
     while True:
-        found: list[Any] = []
+        found = _dependent(body, [*before, *carry, *after])
+        wider = [old or new for old, new in zip(carry, found[: len(carry)], strict=True)]
+        if wider == carry:
+            return carry, found
+        carry = wider
 
-        def probe(flat: Sequence[jax.Array], masks: Any = masks, found: list[Any] = found) -> None:
-            found.extend(_mask(value) for value in body(_unpack(flat, masks)))
 
-        jax.eval_shape(probe, _pack(init, masks, size))
-        wider = [_widen(old, new) for old, new in zip(masks, found, strict=True)]
-        if all(np.array_equal(old, new) for old, new in zip(masks, wider, strict=True)):
-            return masks
-        masks = wider
+def _dependent_scan(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
+    first, last = _scan_carry(eqn)
+    carry, found = _dependent_carry(eqn.params["jaxpr"], varying[:first], varying[first:last], varying[last:])
+    return [*carry, *found[len(carry) :]]
+
+
+def _dependent_while(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
+    first, last = _while_carry(eqn)
+    carry, _ = _dependent_carry(eqn.params["body_jaxpr"], varying[first:last], varying[last:], ())
+    ragged = _dependent(eqn.params["cond_jaxpr"], [*varying[:first], *carry])[0]
+    return [True] * len(carry) if ragged else carry
+
+
+_DEPENDENT: dict[str, Callable[[Eqn, Sequence[bool]], list[bool]]] = {
+    **dict.fromkeys(("jit", "pjit", "closed_call"), lambda eqn, varying: _dependent(_inner(eqn), varying)),
+    "optimization_barrier": lambda eqn, varying: list(varying),
+    "scan": _dependent_scan,
+    "while": _dependent_while,
+}
+
+
+# ---- control flow -----------------------------------------------------------------------------------
+
+
+def _inner(eqn: Eqn) -> Any:
+    return eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
+
+
+def _scan_carry(eqn: Eqn) -> tuple[int, int]:
+    """Where the carry lies among a scan's inputs; before it are constants, behind it the rows."""
+    if "ft_in" in eqn.params:  # jax 0.12 and later
+        consts, carry = (len(part) for part in eqn.params["ft_in"].unpack()[:2])
+    else:
+        consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
+    return consts, consts + carry
+
+
+def _while_carry(eqn: Eqn) -> tuple[int, int]:
+    """Where a while loop's constants of the condition and of the body end; the carry lies behind."""
+    return eqn.params["cond_nconsts"], eqn.params["cond_nconsts"] + eqn.params["body_nconsts"]
 
 
 def _scan(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
     p = eqn.params
-    if "ft_in" in p:  # jax 0.12 and later
-        n_consts, n_carry = (len(part) for part in p["ft_in"].unpack()[:2])
-    else:
-        n_consts, n_carry = p["num_consts"], p["num_carry"]
-    consts, init = inputs[:n_consts], inputs[n_consts : n_consts + n_carry]
-    xs = inputs[n_consts + n_carry :]
-    x_varies = [_varies(x) for x in xs]
-    columns = [jnp.moveaxis(_join(x, size), 1, 0) if _varies(x) else x for x in xs]
-    y_varies: list[bool] = []
-
-    def body(carry: Sequence[Value], row: Sequence[jax.Array]) -> list[Value]:
-        x = [_small(Batched(r)) if v else r for r, v in zip(row, x_varies, strict=True)]
-        return _evaluate(p["jaxpr"], [*consts, *carry, *x], size)
+    first, last = _scan_carry(eqn)
+    found = _dependent_scan(eqn, [varies(value) for value in inputs])
+    varying, y_varies = found[: last - first], found[last - first :]
+    shapes = [var.aval.shape for var in eqn.outvars[: last - first]]
+    x_varies = [varies(x) for x in inputs[last:]]
+    rows = [jnp.moveaxis(join(x, size), 1, 0) if varies(x) else x for x in inputs[last:]]
 
     def step(flat: Sequence[jax.Array], row: Sequence[jax.Array]) -> tuple[Any, Any]:
-        out = body(_unpack(flat, masks), row)
-        y_varies[:] = map(_varies, out[n_carry:])
-        ys = [_join(y, size) if _varies(y) else y for y in out[n_carry:]]
-        return _pack(out[:n_carry], masks, size), ys
+        x = [small(Batched(r)) if v else r for r, v in zip(row, x_varies, strict=True)]
+        out = _evaluate(p["jaxpr"], [*inputs[:first], *unpack(flat, varying, shapes), *x], size)
+        ys = [join(y, size) if v else scalars(y) for y, v in zip(out[last - first :], y_varies, strict=True)]
+        return pack(out[: last - first], varying, size), ys
 
-    row = [jnp.zeros(c.shape[1:], c.dtype) for c in map(jnp.asarray, columns)]
-    masks = _loop_masks(lambda carry: body(carry, row)[:n_carry], init, size)
-    flat, ys = lax.scan(
-        step,
-        _pack(init, masks, size),
-        columns,
-        length=p["length"],
-        reverse=p["reverse"],
-        unroll=p["unroll"],
-    )
-    ys = [Batched(jnp.moveaxis(y, 0, 1)) if v else y for y, v in zip(ys, y_varies, strict=True)]
-    return [*_unpack(flat, masks), *ys]
+    start = pack(inputs[first:last], varying, size)
+    how = {"length": p["length"], "reverse": p["reverse"], "unroll": p["unroll"]}
+    flat, columns = lax.scan(step, start, rows, **how)
+    ys = [Batched(jnp.moveaxis(y, 0, 1)) if v else y for y, v in zip(columns, y_varies, strict=True)]
+    return [*unpack(flat, varying, shapes), *ys]
 
 
 def _while(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
     p = eqn.params
-    n_cond, n_body = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
-    init = inputs[n_body:]
+    first, last = _while_carry(eqn)
+    given = [varies(value) for value in inputs]
+    varying = _dependent_while(eqn, given)
+    if _dependent(p["cond_jaxpr"], [*given[:first], *varying])[0]:  # trials stop at different times
+        return by_vmap(eqn, inputs, size)
+    shapes = [var.aval.shape for var in eqn.outvars]
 
-    def go_on(carry: Sequence[Value]) -> Value:
-        return _evaluate(p["cond_jaxpr"], [*inputs[:n_cond], *carry], size)[0]
+    def go_on(flat: Sequence[jax.Array]) -> jax.Array:
+        carry = unpack(flat, varying, shapes)
+        return scalars(_evaluate(p["cond_jaxpr"], [*inputs[:first], *carry], size)[0])
 
-    def body(carry: Sequence[Value]) -> list[Value]:
-        return _evaluate(p["body_jaxpr"], [*inputs[n_cond:n_body], *carry], size)
+    def body(flat: Sequence[jax.Array]) -> list[jax.Array]:
+        carry = unpack(flat, varying, shapes)
+        return pack(_evaluate(p["body_jaxpr"], [*inputs[first:last], *carry], size), varying, size)
 
-    masks = _loop_masks(body, init, size)
-    ragged: list[bool] = []
-    jax.eval_shape(lambda flat: ragged.append(_varies(go_on(_unpack(flat, masks)))), _pack(init, masks, size))
-    if ragged[0]:  # trials stop at different times
-        return _by_vmap(eqn, inputs, size)
-    flat = lax.while_loop(
-        lambda flat: _scalars(go_on(_unpack(flat, masks))),
-        lambda flat: _pack(body(_unpack(flat, masks)), masks, size),
-        _pack(init, masks, size),
-    )
-    return _unpack(flat, masks)
+    return unpack(lax.while_loop(go_on, body, pack(inputs[last:], varying, size)), varying, shapes)
 
 
 def _inline(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    return _evaluate(eqn.params.get("jaxpr") or eqn.params["call_jaxpr"], inputs, size)
+    return _evaluate(_inner(eqn), inputs, size)
 
 
-_ELEMENTWISE = (
-    "abs acos acosh add and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp complex conj"
-    " convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt"
-    " imag integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or"
-    " population_count pow real reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic"
-    " shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor"
-)
+def _with_own_derivative(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+    """Inlined, but differentiated by `vmap`, which keeps the rule that the function came with."""
+    varying = [varies(value) for value in inputs]
+    shapes = [atom.aval.shape for atom in eqn.invars]
+    out_varying = _all_or_none(eqn, varying)
+    out_shapes = [var.aval.shape for var in eqn.outvars]
 
-_RULES: dict[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
-    **dict.fromkeys(("squeeze", "expand_dims"), _moves(lambda x, e: x.reshape(e.outvars[0].aval.shape))),
-    "reshape": _moves(lambda x, e: x.reshape(e.params["new_sizes"])),
-    "transpose": _moves(lambda x, e: x.transpose(e.params["permutation"])),
-    "rev": _moves(lambda x, e: np.flip(x, e.params["dimensions"])),
-    "broadcast_in_dim": _moves(_broadcast),
-    "slice": _moves(_slice),
-    "concatenate": _concatenate,
-    "reduce_sum": _fold(jnp.add),
-    "reduce_prod": _fold(jnp.multiply),
-    "reduce_max": _fold(jnp.maximum),
-    "reduce_min": _fold(jnp.minimum),
-    "reduce_and": _fold(jnp.bitwise_and),
-    "reduce_or": _fold(jnp.bitwise_or),
-    "argmin": _argument(jnp.less),
-    "argmax": _argument(jnp.greater),
-    "dot_general": _dot_general,
-}
+    @jax.custom_jvp
+    def inlined(*flat: jax.Array) -> list[jax.Array]:
+        return pack(_inline(eqn, unpack(flat, varying, shapes), size), out_varying, size)
+
+    @inlined.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        def ruled(*flat: jax.Array) -> list[jax.Array]:
+            return pack(by_vmap(eqn, unpack(flat, varying, shapes), size), out_varying, size)
+
+        return jax.jvp(ruled, primals, tangents)
+
+    return unpack(inlined(*pack(inputs, varying, size)), out_varying, out_shapes)
+
+
+def _barrier(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+    varying = [varies(value) for value in inputs]
+    flat = bind(eqn, pack(inputs, varying, size))
+    return unpack(flat, varying, [var.aval.shape for var in eqn.outvars])
+
 
 _CONTROL: dict[str, Rule] = {
-    **dict.fromkeys(("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call"), _inline),
+    **dict.fromkeys(("jit", "pjit", "closed_call"), _inline),
+    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call"), _with_own_derivative),
     "optimization_barrier": _barrier,
     "scan": _scan,
     "while": _while,

@@ -53,8 +53,7 @@ class Mixture(NamedTuple):
         _check.choice("rule", rule, ("map", "nearest"))
         if rule == "map":
             return jnp.argmax(self._log_joint(phi, y), axis=-1).astype(jnp.int32)
-        distance = jnp.abs(jnp.asarray(y)[..., None] - self.lines(phi))
-        return jnp.argmin(distance, axis=-1).astype(jnp.int32)
+        return jnp.argmin(jnp.abs(self._errors(phi, y)), axis=-1).astype(jnp.int32)
 
     def predict(self, phi: ArrayLike) -> jax.Array:
         """E[y | phi] = sum_k weights[k] beta_k' phi, for phi (n, d); shape (n,)."""
@@ -63,6 +62,9 @@ class Mixture(NamedTuple):
 
     def lines(self, phi: ArrayLike) -> jax.Array:
         """beta_k' phi for every k: phi (..., d) -> (..., K)."""
+        d = self.coefficients.shape[-1]
+        if np.ndim(phi) < 1 or np.shape(phi)[-1] != d:
+            raise ValueError(f"phi must have shape (n, {d}), not {np.shape(phi)}")
         phi = jnp.asarray(phi)[..., None, :]
         shape = jnp.broadcast_shapes(phi.shape, self.coefficients.shape)
         return dot(jnp.broadcast_to(self.coefficients, shape), jnp.broadcast_to(phi, shape))
@@ -95,9 +97,16 @@ class Mixture(NamedTuple):
                 raise ValueError(f"weights must sum to 1, not {total:.6g}")
         return self
 
+    def _errors(self, phi: ArrayLike, y: ArrayLike) -> jax.Array:
+        """Residuals y - beta_k' phi of every line, shape (..., K)."""
+        if np.shape(y) != np.shape(phi)[:-1]:
+            wanted = np.shape(phi)[:-1]
+            raise ValueError(f"y must have shape {wanted}, one for each row of phi, not {np.shape(y)}")
+        return jnp.asarray(y)[..., None] - self.lines(phi)
+
     def _log_joint(self, phi: ArrayLike, y: ArrayLike) -> jax.Array:
         """Entries log weights[k] + log N(y; beta_k' phi, sigma_k^2), shape (..., K)."""
-        error = jnp.asarray(y)[..., None] - self.lines(phi)
+        error = self._errors(phi, y)
         variance = jnp.broadcast_to(self.noise_variance, error.shape)
         normaliser = jnp.log(self.weights) - 0.5 * jnp.log(2 * math.pi * self.noise_variance)
         return jnp.broadcast_to(normaliser, error.shape) - 0.5 * error * error / variance
@@ -122,8 +131,8 @@ def symmetric(coefficients: ArrayLike, p: ArrayLike, noise_variance: ArrayLike =
     if np.ndim(coefficients) != 1:
         raise ValueError(f"coefficients must have shape (d,), not {np.shape(coefficients)}")
     _check.number("coefficients", coefficients)
-    _check.number("p", p, above=0, below=1)
-    _check.number("noise_variance", noise_variance, above=0)
+    _check.number("p", p, above=0, below=1, scalar=True)
+    _check.number("noise_variance", noise_variance, above=0, scalar=True)
     beta = jnp.asarray(coefficients)
     if not jnp.issubdtype(beta.dtype, jnp.floating):
         beta = beta.astype(jnp.result_type(float))

@@ -62,6 +62,14 @@ def words(key: jax.Array, trial: ArrayLike, step: ArrayLike, pairs: int) -> Word
     return threefry2x32(step_key, (jnp.broadcast_to(trial, (pairs,)), pair))
 
 
+def method_key(key: jax.Array, trial: ArrayLike) -> jax.Array:
+    """The `jax.random` key of trial `trial` for methods with a random start, apart from all data noise."""
+    zero = jnp.zeros((), jnp.uint32)
+    start_key = threefry2x32((key[0], key[1]), (zero, zero + 1))
+    pair = threefry2x32(start_key, (jnp.asarray(trial).astype(jnp.uint32), zero))
+    return jax.random.wrap_key_data(jnp.stack(pair), impl="threefry2x32")
+
+
 def uniform(word: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
     """Uniform numbers in (0, 1], (w + 1/2) / 2^32, one a word; 1 only by rounding in float32."""
     return (word.astype(dtype) + 0.5) * 2.0**-32

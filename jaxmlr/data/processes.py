@@ -41,8 +41,8 @@ def decaying_ar(pole: ArrayLike = 0.8, decay: ArrayLike = 0.1) -> Process:
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.number("pole", pole, above=-1, below=1)
-    _check.number("decay", decay, at_least=0)
+    _check.number("pole", pole, above=-1, below=1, scalar=True)
+    _check.number("decay", decay, at_least=0, scalar=True)
 
     def step(phi: jax.Array, n: jax.Array, normals: jax.Array) -> tuple[jax.Array, jax.Array]:
         scale = n ** -jnp.asarray(decay, phi.dtype)
@@ -84,7 +84,7 @@ def ar(pole: ArrayLike = 0.8, scale: ArrayLike = 1.0) -> Process:
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.number("pole", pole, above=-1, below=1)
+    _check.number("pole", pole, above=-1, below=1, scalar=True)
     _check.number("scale", scale, above=0)
 
     def init(normals: jax.Array) -> jax.Array:
@@ -111,12 +111,14 @@ def growing(delta: ArrayLike = 0.25, scale: ArrayLike = 1.0) -> Process:
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.number("delta", delta, at_least=0)
+    _check.number("delta", delta, at_least=0, scalar=True)
     _check.number("scale", scale, above=0)
 
     def step(state: tuple[()], n: jax.Array, normals: jax.Array) -> tuple[tuple[()], jax.Array]:
         dtype = normals.dtype
         radius = jnp.asarray(scale, dtype) * n ** (jnp.asarray(delta, dtype) / 2)
+        # In float32 about one pair of normals in 3e7 is (0, 0), which has no direction.
+        normals = jnp.where(jnp.any(normals != 0), normals, 1)
         return state, radius * normals / jnp.sqrt(jnp.mean(normals * normals))
 
     return Process(lambda normals: (), step)
@@ -136,7 +138,7 @@ def unexcited(direction: ArrayLike | None = None, scale: ArrayLike = 1.0) -> Pro
     """
     if direction is not None:
         _check.number("direction", direction)
-        _check.number("the length of direction", jnp.linalg.norm(jnp.asarray(direction)), above=0)
+        _check.nonzero("direction", direction)
     _check.number("scale", scale, above=0)
 
     def step(state: tuple[()], n: jax.Array, normals: jax.Array) -> tuple[tuple[()], jax.Array]:

@@ -49,7 +49,7 @@ def stream(key: ArrayLike, mixture: Mixture, process: Process, trial: ArrayLike 
         state, phi = process.step(state, n.astype(dtype), normals[:dim])
         label = jnp.sum(uniform > threshold, dtype=jnp.int32)
         chosen = jnp.arange(components, dtype=jnp.int32) == label
-        mean = jnp.sum(jnp.where(chosen, mixture.coefficients @ phi, 0))
+        mean = jnp.sum(jnp.where(chosen, mixture.lines(phi), 0))
         y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * normals[dim]
         return state, Observation(phi, y, label)
 
@@ -59,9 +59,11 @@ def stream(key: ArrayLike, mixture: Mixture, process: Process, trial: ArrayLike 
 def simulate(
     key: ArrayLike, mixture: Mixture, process: Process, steps: int, *, trial: ArrayLike = 0
 ) -> Observation:
-    """Draw a data set: the very numbers that trial `trial` of a study with this seed sees.
+    """Draw a data set: the very data that trial `trial` of a study with this seed sees.
 
-    A study with `seed = s` draws with `jax.random.key(s)`; trial t of it is `trial=t` here.
+    A study with `seed = s` draws with `jax.random.key(s)`; trial t of it is `trial=t` here. The noise is
+    the same bit for bit; y may differ in its last bit, where one program fuses a product and a sum into
+    one rounding and another does not.
 
     Args:
       key: a threefry key, `jax.random.key(seed)`.

@@ -95,8 +95,8 @@ def adaptive(
       ValueError: a concrete argument is out of range.
     """
     if burn_in is not None:
-        _check.number("burn_in", burn_in, at_least=1)
-    _check.number("confidence", confidence, above=0)
+        _check.number("burn_in", burn_in, at_least=1, scalar=True)
+    _check.number("confidence", confidence, above=0, scalar=True)
     _check.number("1 - confidence", 1 - confidence, at_least=0)
     check_forgetting(forgetting)
     fade = fader(forgetting, forget_root)

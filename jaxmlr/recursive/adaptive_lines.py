@@ -92,8 +92,8 @@ def adaptive_lines(
     _check.choice("gain", gain, ("newton", "em"))
     _check.whole("candidates", candidates, at_least=1)
     if burn_in is not None:
-        _check.number("burn_in", burn_in, at_least=1)
-    _check.number("search", search, at_least=1)
+        _check.number("burn_in", burn_in, at_least=1, scalar=True)
+    _check.number("search", search, at_least=1, scalar=True)
     check_forgetting(forgetting)
 
     def member(memory: ArrayLike, dim: int) -> Estimator:

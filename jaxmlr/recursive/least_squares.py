@@ -27,13 +27,14 @@ def start(
     dim: int, dtype: DTypeLike, direction: ArrayLike, covariance: ArrayLike
 ) -> tuple[jax.Array, jax.Array]:
     """theta[0] (d,) from a scalar or vector, P[0] (d, d) from a scalar, diagonal or matrix."""
-    theta = jnp.broadcast_to(jnp.asarray(direction, dtype), (dim,))
-    P = jnp.asarray(covariance, dtype)
+    theta, P = jnp.asarray(direction, dtype), jnp.asarray(covariance, dtype)
+    if theta.shape not in ((), (dim,)):
+        raise ValueError(f"initial_direction must have shape () or ({dim},), not {theta.shape}")
+    if P.shape not in ((), (dim,), (dim, dim)):
+        raise ValueError(f"initial_covariance must have shape (), ({dim},) or ({dim}, {dim}), not {P.shape}")
     if P.ndim < 2:
         P = jnp.where(jnp.eye(dim, dtype=bool), jnp.broadcast_to(P, (dim,))[:, None], 0)
-    if P.shape != (dim, dim):
-        raise ValueError(f"initial_covariance must be scalar, ({dim},) or ({dim}, {dim}), not {P.shape}")
-    return theta, P
+    return jnp.broadcast_to(theta, (dim,)), P
 
 
 def update(
@@ -125,7 +126,7 @@ def fader(
 
 def check_forgetting(forgetting: ArrayLike) -> None:
     """Raise ValueError unless a concrete lambda is in (0, 1]."""
-    _check.number("forgetting", forgetting, above=0)
+    _check.number("forgetting", forgetting, above=0, scalar=True)
     _check.number("1 - forgetting", 1 - forgetting, at_least=0)
 
 
@@ -168,7 +169,7 @@ def least_squares(
       ValueError: a concrete argument is out of range.
     """
     _check.choice("form", form, ("outer", "sqrt"))
-    _check.number("delta", delta, at_least=0)
+    _check.number("delta", delta, at_least=0, scalar=True)
     check_forgetting(forgetting)
     _check.number("initial_direction", initial_direction)
     check_covariance(initial_covariance)
@@ -204,14 +205,13 @@ def least_squares(
 
 
 def check_covariance(value: ArrayLike) -> None:
-    """Raise ValueError unless a concrete P[0] is positive: scalar, diagonal or definite matrix."""
-    if jnp.ndim(value) < 2:
-        _check.number("initial_covariance", value, above=0)
-    else:
-        _check.number("initial_covariance", value)
-        if not isinstance(value, jax.core.Tracer):
-            _check.number(
-                "the smallest eigenvalue of initial_covariance",
-                jnp.linalg.eigvalsh(jnp.asarray(value)).min(),
-                above=0,
-            )
+    """Raise ValueError unless a concrete P[0] is positive: scalar, diagonal or symmetric definite matrix."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    if np.ndim(value) < 2:
+        return _check.number("initial_covariance", value, above=0)
+    _check.number("initial_covariance", value)
+    P = np.asarray(value, np.float64)
+    if P.ndim != 2 or P.shape[0] != P.shape[1] or not np.allclose(P, P.T):
+        raise ValueError(f"initial_covariance must be a symmetric matrix, not {value}")
+    _check.number("the smallest eigenvalue of initial_covariance", np.min(np.linalg.eigvalsh(P)), above=0)

@@ -92,7 +92,7 @@ def online_em(
         if np.ndim(initial_coefficients) != 2 or np.shape(initial_coefficients)[0] != components:
             shape = np.shape(initial_coefficients)
             raise ValueError(f"initial_coefficients must have shape ({components}, d), not {shape}")
-    _check.number("initial_scale", initial_scale, above=0)
+    _check.number("initial_scale", initial_scale, above=0, scalar=True)
     check_covariance(initial_covariance)
     check_forgetting(forgetting)
     fade = fader(forgetting)

@@ -58,7 +58,7 @@ def second_moment(*, initial_covariance: ArrayLike = 100.0) -> Estimator:
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.number("initial_covariance", initial_covariance, above=0)
+    _check.number("initial_covariance", initial_covariance, above=0, scalar=True)
 
     def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> SecondMomentState:
         del key

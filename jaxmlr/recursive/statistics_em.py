@@ -56,8 +56,8 @@ def statistics_em(start: Mixture, *, exponent: ArrayLike = 0.6, warm_up: ArrayLi
       ValueError: `start` is not a valid Mixture, or a concrete argument is out of range.
     """
     start.validated()
-    _check.number("exponent", exponent, at_least=0)
-    _check.number("warm_up", warm_up, at_least=1)
+    _check.number("exponent", exponent, at_least=0, scalar=True)
+    _check.number("warm_up", warm_up, at_least=1, scalar=True)
 
     def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> StatisticsEmState:
         del key

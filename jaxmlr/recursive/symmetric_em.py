@@ -85,11 +85,12 @@ def symmetric_em(
       ValueError: a concrete argument is out of range.
     """
     _check.choice("gain", gain, ("newton", "em"))
-    _check.number("noise_variance", noise_variance, above=0)
-    _check.number("p", p, above=0, below=1)
+    _check.number("noise_variance", noise_variance, above=0, scalar=True)
+    _check.number("p", p, above=0, below=1, scalar=True)
     check_forgetting(forgetting)
     if initial_coefficients is not None:
         _check.number("initial_coefficients", initial_coefficients)
+        _check.nonzero("initial_coefficients", initial_coefficients)
     check_covariance(initial_covariance)
     fade = fader(forgetting)
 

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxmlr import _check
 from jaxmlr._linear import dot
 from jaxmlr.estimator import Estimator, Info, Row, nearest
-from jaxmlr.mixture import Mixture, symmetric
+from jaxmlr.mixture import Mixture
 from jaxmlr.recursive.least_squares import check_covariance, regressor_weight, start, update
 
 
@@ -27,6 +27,7 @@ class TwoStepState(NamedTuple):
 def scale_bound(n: ArrayLike, bound: ArrayLike) -> jax.Array:
     """Upper end of D_n = [1, C sqrt(log(n + e))], C = `bound`; never below 1."""
     n = jnp.asarray(n)
+    n = n if jnp.issubdtype(n.dtype, jnp.floating) else n.astype(jnp.result_type(float))
     return jnp.maximum(jnp.asarray(bound, n.dtype) * jnp.sqrt(jnp.log(n + math.e)), 1)
 
 
@@ -81,18 +82,15 @@ def two_step(
       ValueError: a concrete argument is out of range.
     """
     _check.choice("gain", gain, ("em", "newton"))
-    _check.number("noise_variance", noise_variance, above=0)
-    _check.number("delta", delta, at_least=0)
-    _check.number("bound", bound, above=0, finite=False)
-    _check.number("delay", delay, at_least=0)
+    _check.number("noise_variance", noise_variance, above=0, scalar=True)
+    _check.number("delta", delta, at_least=0, scalar=True)
+    _check.number("bound", bound, above=0, finite=False, scalar=True)
+    _check.number("delay", delay, at_least=0, scalar=True)
     _check.number("initial_direction", initial_direction)
-    if not isinstance(initial_direction, jax.core.Tracer):
-        _check.number(
-            "the length of initial_direction", jnp.max(jnp.abs(jnp.asarray(initial_direction))), above=0
-        )
+    _check.nonzero("initial_direction", initial_direction)
     check_covariance(initial_covariance)
-    _check.number("initial_scale", initial_scale, at_least=1)
-    _check.number("initial_precision", initial_precision, above=0)
+    _check.number("initial_scale", initial_scale, at_least=1, scalar=True)
+    _check.number("initial_precision", initial_precision, above=0, scalar=True)
 
     def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> TwoStepState:
         del key
@@ -133,6 +131,10 @@ def two_step(
 
     def mixture(state: TwoStepState) -> Mixture:
         q = state.scale
-        return symmetric(q * state.direction, (1 + 1 / q) / 2, jnp.asarray(noise_variance, q.dtype))
+        beta, share = q * state.direction, (1 + 1 / q) / 2
+        # Not `symmetric`: an estimate may have share 1 (q = 1), or have diverged, and must not raise.
+        return Mixture(
+            jnp.stack([beta, -beta]), jnp.stack([share, 1 - share]), jnp.asarray(noise_variance, q.dtype)
+        )
 
     return Estimator(init, step, mixture)

@@ -1,0 +1,156 @@
+"""The command line: jaxmlr run | show | plot | bench. Needs the extra `study`."""
+
+import json
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import typer
+from rich.console import Console
+
+from jaxmlr import bench as benchmark
+from jaxmlr._check import number
+from jaxmlr.study import Study, load, run_study
+from jaxmlr.study.build import known
+from jaxmlr.study.table import tables
+
+app = typer.Typer(
+    help="Mixed linear regression: Monte Carlo studies of recursive estimators.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point: bad input is one line on standard error and exit status 2."""
+    sys.path.insert(0, os.getcwd())  # as `python -m` has it, for methods of one's own
+    try:
+        status = app(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except _CommandLineError as error:
+        print(f"jaxmlr: {error.format_message()} (try jaxmlr --help)", file=sys.stderr)
+        sys.exit(2)
+    except (ValueError, OSError) as error:
+        print(f"jaxmlr: {_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+# The base class of what a wrong command line raises; Typer does not export it by name.
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _one_device_per_core() -> None:
+    """One host device per core: XLA runs one program at a time on each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
+
+
+def _settings(option: str, settings: list[str] | None) -> dict[str, Any]:
+    """What `key=value` says; values are written as in TOML, and bare words are texts."""
+    found: dict[str, Any] = {}
+    for setting in settings or []:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{option} must be key=value, not {setting!r}")
+        try:
+            found[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = text
+    return found
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What to run.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results; run again to go on.")],
+    trials: Annotated[int | None, typer.Option(help="Number of trials, instead of the file's.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: --set problem.p=0.7"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no table.")] = False,
+) -> None:
+    """Run a study and save its results."""
+    _one_device_per_core()
+    overrides = _settings("--set", settings) | ({} if trials is None else {"trials": trials})
+    planned = Study.from_toml(study, overrides)
+    try:
+        results = run_study(planned, out, progress=not quiet)
+    except KeyboardInterrupt:
+        print(f"jaxmlr: interrupted; finished blocks are in {out}, run again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if not quiet:
+        _print(results)
+        took = results.attrs
+        print(
+            f"{out / 'results.zarr'}: {took['trial_steps_per_second']:,} trial-steps/s,"
+            f" {took['wall_seconds']:.1f} s in all, {took['compile_seconds']:.1f} s of it compilation"
+        )
+
+
+@app.command()
+def show(folder: Folder) -> None:
+    """Print a table of a study's last recorded step."""
+    _print(load(folder))
+
+
+@app.command()
+def plot(
+    folder: Folder,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric to draw, once for each; the default is chosen.")
+    ] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AXIS=VALUE", help="Draw one value of a grid axis: --select problem.p=0.6"),
+    ] = None,
+) -> None:
+    """Draw a study's results as PNG and SVG into its folder."""
+    results = load(folder)
+    for axis, value in _settings("--select", select).items():
+        known("--select", axis, [str(dim) for dim in results.dims if dim not in ("estimator", "step")])
+        number("--select", value, scalar=True)
+        results = results.sel({axis: [value]}, method="nearest")
+    try:
+        from jaxmlr import plotting
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[plot]'") from error
+    for path in plotting.save(results, folder, metric or None):
+        print(path)
+
+
+@app.command()
+def bench(
+    dim: Annotated[int, typer.Option(min=1, help="Number of regressors d.")] = 3,
+    trials: Annotated[int, typer.Option(min=1, help="Number of trials.")] = 8192,
+    steps: Annotated[int, typer.Option(min=1, help="Length of each trial.")] = 10_000,
+    block: Annotated[int | None, typer.Option(min=1, help="Trials computed together.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Time the two-step recursion on eq. (17), compilation apart."""
+    _one_device_per_core()
+    found = benchmark.bench(dim, trials, steps, block)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        for key, value in found.items():
+            print(f"{key:24} {value:,}" if isinstance(value, int | float) else f"{key:24} {value}")
+
+
+def _print(results: Any) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 240)
+    for table in tables(results):
+        console.print(table)

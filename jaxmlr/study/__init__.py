@@ -1,0 +1,10 @@
+"""Monte Carlo studies: declared in TOML or Python, run on every device, answered with statistics.
+
+Needs the extra `study`: pip install 'jaxmlr[study]'.
+"""
+
+from jaxmlr.study.engine import run_block as run_block
+from jaxmlr.study.engine import run_study as run_study
+from jaxmlr.study.spec import Problem as Problem
+from jaxmlr.study.spec import Study as Study
+from jaxmlr.study.store import load as load

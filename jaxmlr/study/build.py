@@ -1,0 +1,162 @@
+"""From names and tables to functions: every keyword is checked against the function that takes it."""
+
+import difflib
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from jaxmlr import recursive
+from jaxmlr.data import processes
+from jaxmlr.estimator import Estimator
+from jaxmlr.mixture import Mixture
+
+PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited")
+METHODS = ("two_step", "least_squares", "oracle")
+
+
+def known(path: str, name: str, names: Iterable[str]) -> None:
+    """Raise ValueError unless `name` is one of `names`; the message suggests the nearest one."""
+    names = sorted(names)
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"it must be one of {', '.join(names)}"
+    raise ValueError(f"{path}: unknown name {name!r}; {hint}")
+
+
+def call(path: str, function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """Call `function(**options)`; unknown keywords and bad values become errors that name `path`."""
+    signature = inspect.signature(function)
+    for name in options:
+        known(path, name, signature.parameters)
+        if name == "mixture" and not isinstance(options[name], Mixture):
+            raise ValueError(f"{path}: mixture must be a Mixture, not {options[name]!r}")
+        default = signature.parameters[name].default
+        if isinstance(default, int | float) and isinstance(options[name], str | bool | Mapping):
+            raise ValueError(f"{path}: {name} must be a number, not {options[name]!r}")
+    try:
+        return function(**{name: _array(value) for name, value in options.items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _array(value: Any) -> Any:
+    """Lists of numbers as arrays; everything else as it is."""
+    return np.asarray(value, np.float64) if isinstance(value, list | tuple) else value
+
+
+def mixture(coefficients: Any, p: Any, weights: Any, noise_variance: Any, dtype: DTypeLike) -> Mixture:
+    """The mixture of a problem: symmetric where p is given, general where weights are."""
+    beta = jnp.asarray(coefficients, dtype)
+    if weights is None:
+        share = jnp.asarray(p, dtype)
+        parts = (jnp.stack([beta, -beta]), jnp.stack([share, 1 - share]))
+    else:
+        parts = (beta, jnp.asarray(weights, dtype))
+    return Mixture(*parts, jnp.asarray(noise_variance, dtype)).validated()
+
+
+def process(table: Mapping[str, Any]) -> processes.Process:
+    """The regressor process of `{kind, **parameters}`."""
+    if "kind" not in table:
+        raise ValueError(f"problem.process: kind is missing; it must be one of {', '.join(PROCESSES)}")
+    known("problem.process.kind", str(table["kind"]), PROCESSES)
+    options = {name: value for name, value in table.items() if name != "kind"}
+    made: processes.Process = call("problem.process", getattr(processes, table["kind"]), options)
+    return made
+
+
+def factory(path: str, method: Any) -> Callable[..., Estimator]:
+    """The function behind a method's name: one of `METHODS`, or "package.module:function"."""
+    if callable(method):
+        return method
+    if not isinstance(method, str):
+        raise ValueError(f"{path}.method must be a name, not {method!r}")
+    if ":" not in method:
+        known(f"{path}.method", method, METHODS)
+        return getattr(recursive, method)
+    module, _, name = method.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}.method: cannot import {method!r}: {error}") from error
+    if not callable(found):
+        raise ValueError(f"{path}.method: {method!r} is not a function")
+    made: Callable[..., Estimator] = found
+    return made
+
+
+def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
+    """The method of `{method, **options}`.
+
+    Options named `mixture` and `noise_variance` that the table leaves out are the problem's own.
+    """
+    path = f"estimators.{name}"
+    if "method" not in table:
+        raise ValueError(f"{path}: method is missing; it must be one of {', '.join(METHODS)}")
+    make = factory(path, table["method"])
+    options = {key: value for key, value in table.items() if key != "method"}
+    facts = {"mixture": truth, "noise_variance": truth.noise_variance}
+    parameters = inspect.signature(make).parameters
+    given = {key: fact for key, fact in facts.items() if key in parameters and key not in options}
+    made: Estimator = call(path, functools.partial(make, **given), options)
+    if not isinstance(made, Estimator):
+        raise ValueError(f"{path}.method: {table['method']!r} returns {made!r}, which is no Estimator")
+    return made
+
+
+def state(path: str, made: Estimator, dim: int, dtype: DTypeLike) -> tuple[Any, Mixture]:
+    """Shapes of the method's state and mixture for data of this dimension, found without running it."""
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    try:
+        start = jax.eval_shape(lambda key: made.init(dim, key, dtype), key)
+        return start, jax.eval_shape(made.mixture, start)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from error
+
+
+def steps(path: str, made: Estimator, start: Any, dim: int, dtype: DTypeLike) -> None:
+    """Raise ValueError unless a step of the method keeps the shapes and dtypes of its state."""
+    row = jax.ShapeDtypeStruct((dim,), dtype), jax.ShapeDtypeStruct((), dtype)
+    try:
+        after, _ = jax.eval_shape(made.step, start, row)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from error
+    _same(f"{path}: the state", start, after)
+
+
+def fits(path: str, made: processes.Process, dim: int, dtype: DTypeLike) -> None:
+    """Raise ValueError unless the process draws regressors (dim,) from a state that keeps its shape."""
+    phi, number = jax.ShapeDtypeStruct((dim,), dtype), jax.ShapeDtypeStruct((), dtype)
+    try:
+        start = jax.eval_shape(made.init, phi)
+        after, drawn = jax.eval_shape(made.step, start, number, phi)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from error
+    _same(f"{path}: phi", phi, drawn)
+    _same(f"{path}: the state", start, after)
+
+
+def _same(what: str, expected: Any, found: Any) -> None:
+    """Raise ValueError unless two pytrees have the same structure, shapes and dtypes."""
+    before, after = (
+        [f"{jnp.dtype(leaf.dtype).name}{leaf.shape}" for leaf in jax.tree.leaves(tree)]
+        for tree in (expected, found)
+    )
+    for a, b in zip(before, after, strict=False):
+        if a != b:
+            raise ValueError(f"{what} must be {a}, not {b}; a parameter has the wrong shape")
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (expected, found)]
+    if structures[0] != structures[1]:
+        raise ValueError(f"{what} must keep its structure")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,71 @@
+"""How far a study has come: a bar in a terminal, plain lines elsewhere, nothing when silent."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class TrialProgress:
+    """Counts finished trials; use as a context manager and call `advance` after every block."""
+
+    def __init__(self, name: str, trials: int, done: int, *, show: bool):
+        self._name, self._trials, self._done, self._show = name, trials, done, show
+        self._computed = 0
+        self._began = self._said = time.perf_counter()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        """Start the bar."""
+        console = Console(stderr=True)
+        if self._show and console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("trials  {task.fields[rate]}  left"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(
+                self._name, total=self._trials, completed=self._done, rate="compiling"
+            )
+        elif self._show:
+            self._line(f"{self._name}: {self._done} of {self._trials} trials are there, compiling")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the bar."""
+        if self._bar:
+            self._bar.stop()
+
+    def start(self) -> None:
+        """Compilation is over: the clock of the rate starts."""
+        self._began = time.perf_counter()
+
+    def advance(self, trials: int) -> None:
+        """So many more trials are finished."""
+        self._done += trials
+        self._computed += trials
+        now = time.perf_counter()
+        rate = self._computed / max(now - self._began, 1e-9)
+        if self._bar:
+            self._bar.update(self._task, completed=self._done, rate=f"{rate:,.0f}/s")
+        elif self._show and (now - self._said > _SECONDS_BETWEEN_LINES or self._done == self._trials):
+            self._said = now
+            left = (self._trials - self._done) / rate
+            self._line(
+                f"{self._name}: {self._done} of {self._trials} trials, {rate:,.1f}/s, {left:.0f} s left"
+            )
+
+    @staticmethod
+    def _line(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)

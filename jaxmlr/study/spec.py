@@ -1,0 +1,352 @@
+"""What a study is: frozen dataclasses with the names of the TOML file that describes it."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from jaxmlr import _check, metrics
+from jaxmlr.data.processes import Process
+from jaxmlr.estimator import Estimator
+from jaxmlr.mixture import Mixture
+from jaxmlr.study import build
+
+DEFAULT_METRICS = ("coefficient_error", "misclassification", "within_cluster_error")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """The data of every trial.
+
+    Attributes:
+      process: `{kind, **parameters}` of a function in `jaxmlr.processes`.
+      coefficients: (d,) with `p`, the symmetric model; (K, d) with `weights`, the general one.
+      p: share of the component +beta, in (0, 1).
+      weights: (K,) shares of the components, sum 1.
+      noise_variance: sigma^2, one number or (K,).
+    """
+
+    process: Mapping[str, Any]
+    coefficients: Any
+    p: Any = None
+    weights: Any = None
+    noise_variance: Any = 1.0
+
+    def __post_init__(self) -> None:
+        """Check shapes and ranges."""
+        if not isinstance(self.process, Mapping):
+            raise ValueError(f"problem.process must be a table with a kind, not {self.process!r}")
+        for name in ("coefficients", "p", "weights", "noise_variance"):
+            value = getattr(self, name)
+            if value is not None:
+                _numbers(f"problem.{name}", value, scalar=name == "p")
+                _check.number(f"problem.{name}", value)
+        rank = np.ndim(self.coefficients)
+        if rank not in (1, 2) or not np.size(self.coefficients):
+            raise ValueError(
+                f"problem.coefficients must be (d,) or (K, d), not of shape {np.shape(self.coefficients)}"
+            )
+        if (rank == 1) == (self.p is None) or (rank == 2) == (self.weights is None):
+            raise ValueError(
+                "problem must have either coefficients (d,) with p, or coefficients (K, d) with weights"
+            )
+        if self.p is not None:
+            _check.number("problem.p", self.p, above=0, below=1)
+        try:
+            self.mixture("float32")
+        except ValueError as error:
+            raise ValueError(f"problem.{error}") from error
+        with jax.enable_x64(False):
+            build.fits("problem.process", build.process(self.process), self.dim, "float32")
+
+    @property
+    def dim(self) -> int:
+        """The number of regressors d."""
+        return np.shape(self.coefficients)[-1]
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the two lines are known to be opposite."""
+        return self.weights is None
+
+    def mixture(self, precision: str) -> Mixture:
+        """The truth, in `precision`."""
+        with jax.enable_x64(precision == "float64"):
+            return build.mixture(self.coefficients, self.p, self.weights, self.noise_variance, precision)
+
+    def regressors(self) -> Process:
+        """The regressor process."""
+        return build.process(self.process)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Methods times trials times a grid, on common data.
+
+    Attributes:
+      name: what it is called.
+      problem: a `Problem`, or a table of its fields.
+      estimators: for each name a table `{method, **options}`; the method is a name of `jaxmlr`, or
+        "package.module:function" for one's own. Options `noise_variance` and `mixture` that are left out
+        are the problem's.
+      trials: number of independent trials.
+      steps: length of each trial.
+      seed: of all noise; trial t sees `simulate(jax.random.key(seed), ..., trial=t)`.
+      record: steps at which statistics are kept: a number of log-spaced steps, or a list.
+      metrics: names out of `jaxmlr.metrics.METRICS`.
+      grid: axes, each the path of a number (`"problem.p"`, `"estimators.seed.bound"`) and its values;
+        all combinations are run, on the same noise.
+      block: trials computed together; None chooses by the number of trials. It is part of the results.
+      precision: "float32" or "float64".
+
+    Raises:
+      ValueError: anything is missing, unknown, of the wrong kind or out of range; the message names it.
+    """
+
+    name: str
+    problem: Problem
+    estimators: Mapping[str, Mapping[str, Any]]
+    trials: int
+    steps: int
+    seed: int = 0
+    record: int | Sequence[int] = 40
+    metrics: Sequence[str] = DEFAULT_METRICS
+    grid: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    block: int | None = None
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Turn tables into dataclasses and arrays into lists, and check everything."""
+        for name in ("trials", "steps", "seed", "record", "block", "metrics"):
+            object.__setattr__(self, name, _plain_or_same(getattr(self, name)))
+        if isinstance(self.grid, Mapping):
+            plain = {path: _plain_or_same(values) for path, values in self.grid.items()}
+            object.__setattr__(self, "grid", plain)
+        if isinstance(self.problem, Mapping):
+            object.__setattr__(self, "problem", _from_table("problem", Problem, self.problem))
+        if not isinstance(self.problem, Problem):
+            raise ValueError(f"problem must be a table, not {self.problem!r}")
+        if not isinstance(self.name, str) or not self.name or {*self.name} & {"/", "\\"}:
+            raise ValueError(f"name must be a text that can name a file, not {self.name!r}")
+        _check.whole("trials", self.trials, at_least=1)
+        _check.whole("steps", self.steps, at_least=1)
+        _check.whole("seed", self.seed, at_least=0)
+        if self.block is not None:
+            _check.whole("block", self.block, at_least=1)
+        for name, limit in (("trials", 2**31), ("steps", 2**31 - 1), ("seed", 2**32)):
+            if getattr(self, name) >= limit:
+                raise ValueError(f"{name} must be less than {limit}, not {getattr(self, name)}")
+        _check.choice("precision", self.precision, ("float32", "float64"))
+        self._check_record()
+        names = self.metrics
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names):
+            raise ValueError(f"metrics must be a list of names, not {names!r}")
+        for name in self.metrics:
+            build.known("metrics", name, metrics.METRICS)
+        with jax.enable_x64(self.precision == "float64"):
+            self._check_estimators()
+        self._check_grid()
+
+    def _check_record(self) -> None:
+        if isinstance(self.record, Sequence) and not isinstance(self.record, str) and len(self.record):
+            for step in self.record:
+                _check.whole("record", step, at_least=1)
+                if step > self.steps:
+                    raise ValueError(f"record must hold steps up to {self.steps}, not {step}")
+        else:
+            _check.whole("record", self.record, at_least=1)
+
+    def _check_estimators(self) -> None:
+        if not isinstance(self.estimators, Mapping) or not self.estimators:
+            raise ValueError("estimators must be a table with at least one method")
+        truth = self.problem.mixture(self.precision)
+        for name, table in self.estimators.items():
+            if not isinstance(name, str) or not name or name.startswith("<"):
+                raise ValueError(f"estimators: a name must be a text and not begin with '<', not {name!r}")
+            if not isinstance(table, Mapping):
+                raise ValueError(f"estimators.{name} must be a table with a method, not {table!r}")
+            made = build.estimator(name, table, truth)
+            data = (self.problem.dim, self.precision)
+            start, found = build.state(f"estimators.{name}", made, *data)
+            if found.coefficients.shape != truth.coefficients.shape:
+                raise ValueError(
+                    f"estimators.{name}: {table['method']} estimates {found.coefficients.shape[0]}"
+                    f" components, the problem has {truth.coefficients.shape[0]}"
+                )
+            build.steps(f"estimators.{name}", made, start, *data)
+        components = len(truth.weights)
+        if components > metrics.MOST_COMPONENTS and {*self.metrics} - {"within_cluster_error"}:
+            raise ValueError(
+                f"metrics: only within_cluster_error takes more than {metrics.MOST_COMPONENTS} components,"
+                f" the problem has {components}"
+            )
+        if "scale" in self.metrics and truth.weights.shape != (2,):
+            raise ValueError(
+                f"metrics: scale is defined for 2 components, the problem has {len(truth.weights)}"
+            )
+
+    def _check_grid(self) -> None:
+        if not isinstance(self.grid, Mapping):
+            raise ValueError(f"grid must be a table, not {self.grid!r}")
+        for path, values in self.grid.items():
+            if not isinstance(values, Sequence) or isinstance(values, str) or not len(values):
+                raise ValueError(f"grid: {path} must be a list of numbers, not {values!r}")
+            if path.partition(".")[0] not in ("problem", "estimators"):
+                raise ValueError(f"grid: {path} is neither a number of the problem nor a method's option")
+            for value in values:
+                _numbers(f"grid: {path}", value, scalar=True)
+                self.at({path: value})
+            if len(set(values)) < len(values):
+                raise ValueError(f"grid: {path} must not repeat a value: {list(values)}")
+
+    @classmethod
+    def from_toml(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Read a study.
+
+        Args:
+          path: of a TOML file.
+          overrides: values that replace those of the file, by path: `{"problem.p": 0.7}`.
+
+        Raises:
+          OSError: the file cannot be read.
+          ValueError: it is not TOML, or not a study.
+        """
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not TOML: {error}") from error
+        axes = table.get("grid", {})
+        for key, value in (overrides or {}).items():
+            if key in axes:
+                raise ValueError(f"{key} is an axis of the grid; set grid.{key} to a list instead")
+            table = _replaced(table, key.split("."), value, key)
+        return _from_table("study", cls, table)
+
+    def to_table(self) -> dict[str, Any]:
+        """Plain nested dictionaries, as a TOML file has them; absent values are left out."""
+        table = dataclasses.asdict(self)
+        table["problem"] = {k: v for k, v in table["problem"].items() if v is not None}
+        table["estimators"] = {
+            name: {key: _name(value) for key, value in options.items()}
+            for name, options in self.estimators.items()
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(table, default=_plain))
+        return {key: value for key, value in plain.items() if value is not None}
+
+    @property
+    def recorded(self) -> np.ndarray:
+        """The recorded steps, increasing, int64; the last step is always among log-spaced ones."""
+        if not isinstance(self.record, int):
+            return np.unique(np.asarray(self.record, np.int64))
+        found = [] if self.record == 1 else [1]
+        for remaining in range(min(self.record, self.steps) - len(found), 0, -1):
+            last = found[-1] if found else 0
+            ratio = (self.steps / max(last, 1)) ** (1 / remaining)
+            found.append(max(last + 1, round(last * ratio)) if remaining > 1 else self.steps)
+        return np.asarray(found, np.int64)
+
+    @property
+    def block_size(self) -> int:
+        """Trials computed together: an eighth of them, from 64 to 1,024, unless `block` says otherwise."""
+        if self.block is not None:
+            return min(self.block, self.trials)
+        return min(self.trials, max(64, min(1024, 32 * math.ceil(self.trials / 256))))
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the trials fill, the last one perhaps in part."""
+        return -(-self.trials // self.block_size)
+
+    @property
+    def points(self) -> dict[str, np.ndarray]:
+        """All combinations of the grid's values, one (points,) array an axis, the last axis fastest."""
+        axes = [np.asarray(values, np.float64) for values in self.grid.values()]
+        mesh = np.meshgrid(*axes, indexing="ij")
+        return {path: grid.reshape(-1) for path, grid in zip(self.grid, mesh, strict=True)}
+
+    def at(self, point: Mapping[str, Any]) -> Self:
+        """This study with the numbers at the given paths replaced, perhaps by traced values."""
+        study = dataclasses.replace(self, grid={})
+        for path, value in point.items():
+            study = _replaced(study, path.split("."), value, path, existing=True)
+        return study
+
+    def make(self, name: str) -> Estimator:
+        """The method called `name`."""
+        return build.estimator(name, self.estimators[name], self.problem.mixture(self.precision))
+
+    def fingerprint(self) -> str:
+        """A digest of everything that the results depend on but versions and devices."""
+        # The order of axes and of methods is the order of the results; that of options is nothing.
+        ordered = [list(self.grid.items()), list(self.estimators)]
+        text = json.dumps([self.to_table(), ordered, self.block_size], sort_keys=True, default=_plain)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _from_table(path: str, kind: type, table: Mapping[str, Any]) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    prefix = "" if path == "study" else f"{path}."
+    for key in table:
+        build.known(path, key, fields)
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in table:
+            raise ValueError(f"{prefix}{name} is missing")
+    return kind(**table)
+
+
+def _replaced(node: Any, keys: Sequence[str], value: Any, path: str, *, existing: bool = False) -> Any:
+    """`node` with the leaf at `keys` replaced; only options of methods and processes may be new."""
+    if not keys:
+        if existing and isinstance(node, str | Mapping | Sequence | Problem):
+            raise ValueError(f"grid: {path} is not a number")
+        return value
+    head, *rest = keys
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        build.known(path, head, [field.name for field in dataclasses.fields(node)])
+        return dataclasses.replace(
+            node, **{head: _replaced(getattr(node, head), rest, value, path, existing=existing)}
+        )
+    if not isinstance(node, Mapping):
+        raise ValueError(f"{path}: there is nothing called {head!r} inside a value")
+    if ".".join(keys) in node:  # a key that has dots itself, as the grid's have
+        head, rest = ".".join(keys), []
+    if rest and head not in node:
+        build.known(path, head, node)
+    return {**node, head: _replaced(node.get(head), rest, value, path, existing=existing)}
+
+
+def _numbers(path: str, value: Any, *, scalar: bool = False) -> None:
+    if isinstance(value, jax.core.Tracer):
+        return
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiu" or (scalar and array.ndim):
+        raise ValueError(f"{path} must be {'a number' if scalar else 'numbers'}, not {value!r}")
+
+
+def _name(value: Any) -> Any:
+    if not callable(value):
+        return value
+    return f"{value.__module__}:{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+
+
+def _plain_or_same(value: Any) -> Any:
+    return np.asarray(value).tolist() if isinstance(value, np.ndarray | np.generic | jax.Array) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(value).tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a study cannot hold {value!r}")

@@ -1,0 +1,59 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       format_name: percent
+# ---
+
+# %% [markdown]
+# # A first fit
+#
+# Every response below comes from one of two lines, `beta' phi` or `-beta' phi`, and nobody says which. The
+# two-step estimator reads the stream once: weighted least squares finds the direction of `beta`, a scalar
+# EM step finds its length.
+
+# %%
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import jaxmlr
+
+truth = jaxmlr.symmetric(jnp.array([1.0, -1.5]), p=0.75, noise_variance=1.0)
+phi, y, label = jaxmlr.simulate(jax.random.key(0), truth, jaxmlr.processes.ar(pole=0.8), 5_000)
+
+# %% [markdown]
+# A method is three pure functions, so a run is one scan. `info` holds the label and the residual of every
+# observation, from the estimate before that observation was used.
+
+# %%
+method = jaxmlr.two_step(noise_variance=1.0, gain="newton", bound=3.0)
+state, info = jaxmlr.run(method, phi, y)
+estimate = method.mixture(state)
+print("coefficients", estimate.coefficients[0], "share of the first line", estimate.weights[0])
+
+# %% [markdown]
+# How many labels are wrong? Even with the true coefficients the nearest line is not always the right one.
+
+# %%
+optimum = truth.labels(phi, y, rule="nearest")
+print("wrong labels", (info.label != label).mean(), "with the true lines", (optimum != label).mean())
+
+# %% [markdown]
+# The whole trajectory comes from the same scan, by keeping what one wants of every state.
+
+
+# %%
+def keep(state, row):
+    state, _ = method.step(state, row)
+    return state, method.mixture(state).coefficients[0]
+
+
+_, path = jax.lax.scan(keep, method.init(2), (phi, y))
+error = np.linalg.norm(np.asarray(path - truth.coefficients[0]), axis=1)
+
+figure, panel = plt.subplots(figsize=(5, 3), layout="constrained")
+panel.loglog(np.arange(1, len(error) + 1), error)
+panel.set(xlabel="observations n", ylabel="|beta[n] - beta|", title="one trial")
+plt.show()
