@@ -13,8 +13,16 @@ from jaxmlr.estimator import run as run
 from jaxmlr.lanes import lanes as lanes
 from jaxmlr.mixture import Mixture as Mixture
 from jaxmlr.mixture import symmetric as symmetric
+from jaxmlr.recursive import adaptive as adaptive
+from jaxmlr.recursive import adaptive_lines as adaptive_lines
 from jaxmlr.recursive import least_squares as least_squares
+from jaxmlr.recursive import midpoint_em as midpoint_em
+from jaxmlr.recursive import online_em as online_em
+from jaxmlr.recursive import online_gradient as online_gradient
 from jaxmlr.recursive import oracle as oracle
+from jaxmlr.recursive import second_moment as second_moment
+from jaxmlr.recursive import statistics_em as statistics_em
+from jaxmlr.recursive import symmetric_em as symmetric_em
 from jaxmlr.recursive import two_step as two_step
 
 if TYPE_CHECKING:

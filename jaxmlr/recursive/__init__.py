@@ -1,7 +1,23 @@
 """Recursive methods, one a file."""
 
+from jaxmlr.recursive.adaptive import AdaptiveState as AdaptiveState
+from jaxmlr.recursive.adaptive import adaptive as adaptive
+from jaxmlr.recursive.adaptive_lines import AdaptiveLinesState as AdaptiveLinesState
+from jaxmlr.recursive.adaptive_lines import adaptive_lines as adaptive_lines
 from jaxmlr.recursive.least_squares import LeastSquaresState as LeastSquaresState
 from jaxmlr.recursive.least_squares import least_squares as least_squares
+from jaxmlr.recursive.midpoint_em import MidpointEmState as MidpointEmState
+from jaxmlr.recursive.midpoint_em import midpoint_em as midpoint_em
+from jaxmlr.recursive.online_em import OnlineEmState as OnlineEmState
+from jaxmlr.recursive.online_em import online_em as online_em
+from jaxmlr.recursive.online_gradient import OnlineGradientState as OnlineGradientState
+from jaxmlr.recursive.online_gradient import online_gradient as online_gradient
 from jaxmlr.recursive.oracle import oracle as oracle
+from jaxmlr.recursive.second_moment import SecondMomentState as SecondMomentState
+from jaxmlr.recursive.second_moment import second_moment as second_moment
+from jaxmlr.recursive.statistics_em import StatisticsEmState as StatisticsEmState
+from jaxmlr.recursive.statistics_em import statistics_em as statistics_em
+from jaxmlr.recursive.symmetric_em import SymmetricEmState as SymmetricEmState
+from jaxmlr.recursive.symmetric_em import symmetric_em as symmetric_em
 from jaxmlr.recursive.two_step import TwoStepState as TwoStepState
 from jaxmlr.recursive.two_step import two_step as two_step

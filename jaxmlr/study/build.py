@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.typing import DTypeLike
 
 from jaxmlr import recursive
@@ -18,7 +19,19 @@ from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 
 PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited")
-METHODS = ("two_step", "least_squares", "oracle")
+METHODS = (
+    "two_step",
+    "adaptive",
+    "adaptive_lines",
+    "symmetric_em",
+    "midpoint_em",
+    "online_em",
+    "statistics_em",
+    "second_moment",
+    "online_gradient",
+    "least_squares",
+    "oracle",
+)
 
 
 def known(path: str, name: str, names: Iterable[str]) -> None:
@@ -43,13 +56,13 @@ def call(path: str, function: Callable[..., Any], options: Mapping[str, Any]) ->
             raise ValueError(f"{path}: {name} must be a number, not {options[name]!r}")
     try:
         return function(**{name: _array(value) for name, value in options.items()})
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def _array(value: Any) -> Any:
     """Lists of numbers as arrays; everything else as it is."""
-    return np.asarray(value, np.float64) if isinstance(value, list | tuple) else value
+    return np.asarray(value, np.float64) if type(value) in (list, tuple) else value
 
 
 def mixture(coefficients: Any, p: Any, weights: Any, noise_variance: Any, dtype: DTypeLike) -> Mixture:
@@ -96,20 +109,67 @@ def factory(path: str, method: Any) -> Callable[..., Estimator]:
 def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
     """The method of `{method, **options}`.
 
-    Options named `mixture` and `noise_variance` that the table leaves out are the problem's own.
+    Options named `mixture`, `noise_variance` and `components` that the table leaves out are the problem's
+    own. A table for `start` or `mixture` is a Mixture, `{coefficients, weights, noise_variance = 1.0}`; one
+    for `transformation` is a function of optax, `{name = "adam", learning_rate = 0.01}`.
     """
     path = f"estimators.{name}"
     if "method" not in table:
         raise ValueError(f"{path}: method is missing; it must be one of {', '.join(METHODS)}")
     make = factory(path, table["method"])
-    options = {key: value for key, value in table.items() if key != "method"}
-    facts = {"mixture": truth, "noise_variance": truth.noise_variance}
+    options = {
+        key: _NESTED[key](f"{path}.{key}", value, truth)
+        if key in _NESTED and isinstance(value, Mapping)
+        else value
+        for key, value in table.items()
+        if key != "method"
+    }
+    facts = {
+        "mixture": truth,
+        "noise_variance": truth.noise_variance,
+        "components": len(truth.weights),
+    }
     parameters = inspect.signature(make).parameters
     given = {key: fact for key, fact in facts.items() if key in parameters and key not in options}
     made: Estimator = call(path, functools.partial(make, **given), options)
     if not isinstance(made, Estimator):
         raise ValueError(f"{path}.method: {table['method']!r} returns {made!r}, which is no Estimator")
     return made
+
+
+def _mixture_of(path: str, table: Mapping[str, Any], truth: Mixture) -> Mixture:
+    """The Mixture of `{coefficients, weights, noise_variance}`, in the truth's precision."""
+    for name in table:
+        known(path, name, Mixture._fields)
+    for name in ("coefficients", "weights"):
+        if name not in table:
+            raise ValueError(f"{path}.{name} is missing")
+    full = {"noise_variance": 1.0, **table}
+    try:
+        return Mixture(
+            **{name: jnp.asarray(value, truth.weights.dtype) for name, value in full.items()}
+        ).validated()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from error
+
+
+def _transformation_of(
+    path: str, table: Mapping[str, Any], truth: Mixture
+) -> optax.GradientTransformationExtraArgs:
+    """The gradient transformation of optax called `name`, with the table's other entries as options."""
+    del truth
+    if not isinstance(table.get("name"), str):
+        raise ValueError(f"{path}.name must be the name of a gradient transformation of optax")
+    known(f"{path}.name", table["name"], [name for name in dir(optax) if not name.startswith("_")])
+    made = call(
+        path, getattr(optax, table["name"]), {name: value for name, value in table.items() if name != "name"}
+    )
+    if not isinstance(made, optax.GradientTransformation):
+        raise ValueError(f"{path}.name: optax.{table['name']} is no gradient transformation")
+    return made
+
+
+_NESTED = {"mixture": _mixture_of, "start": _mixture_of, "transformation": _transformation_of}
 
 
 def state(path: str, made: Estimator, dim: int, dtype: DTypeLike) -> tuple[Any, Mixture]:

@@ -82,7 +82,6 @@ def test_the_covariance_stays_symmetric_and_positive(dtype, scale):
     assert np.linalg.eigvalsh(np.asarray(state.covariance, np.float64)).min() > 0
 
 
-@pytest.mark.xfail(reason="in single precision P loses its sign where |phi|^2 P exceeds 1 / epsilon")
 def test_regressors_in_large_units_do_not_diverge_in_single_precision():
     state, _ = run(least_squares(), (1e5 * PHI).astype(np.float32), Y.astype(np.float32))
     assert np.isfinite(state.direction).all()

@@ -1,0 +1,127 @@
+"""Online EM on sufficient statistics, with a step-size schedule (Cappe and Moulines 2009)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxmlr import _check
+from jaxmlr._linear import dot
+from jaxmlr.estimator import Estimator, Info, Row, nearest
+from jaxmlr.mixture import Mixture
+
+
+class Statistics(NamedTuple):
+    """Averages over the stream of g_k times 1, phi phi', phi y and y^2."""
+
+    share: jax.Array  # (K,)
+    gram: jax.Array  # (K, d, d)
+    cross: jax.Array  # (K, d)
+    square: jax.Array  # (K,)
+
+
+class StatisticsEmState(NamedTuple):
+    """State of `statistics_em`."""
+
+    estimate: Mixture
+    statistics: Statistics
+    count: jax.Array  # type: ignore[assignment]  # () int32, n, from 1
+
+
+def statistics_em(start: Mixture, *, exponent: ArrayLike = 0.6, warm_up: ArrayLike = 20) -> Estimator:
+    """Online EM of Cappe and Moulines (2009, J. R. Statist. Soc. B 71) for K lines; the paper's form.
+
+    With g_k the posterior P(z = k | phi, y) under the estimate before the update,
+
+        s_n   = s_{n-1} + gamma_n (g_k (1, phi phi', phi y, y^2) - s_{n-1})
+        gamma = 1/n up to n = warm_up, then n^(-exponent)
+        p_k   = s^(1) / sum,   beta_k = (s^(phi phi'))^-1 s^(phi y)
+        sigma_k^2 = (s^(yy) - beta_k' s^(phi y)) / s^(1)
+
+    where the last two lines, the M-step, are first taken at n = warm_up. A step costs O(K d^3). It has the
+    form of the start: one noise variance for all components where the start has one. A direction that has not
+    been excited keeps the coefficient 0 from elimination, not the start's. The exponent forgets: drift is
+    followed at the rate n^(-exponent); 1 never forgets.
+
+    Args:
+      start: the initial estimate; its components must differ.
+      exponent: in (1/2, 1] for convergence; at least 0 here.
+      warm_up: observations before the first M-step, at least 1; more than d K of them to be safe.
+
+    Returns:
+      An Estimator whose state is a `StatisticsEmState`.
+
+    Raises:
+      ValueError: `start` is not a valid Mixture, or a concrete argument is out of range.
+    """
+    start.validated()
+    _check.number("exponent", exponent, at_least=0, scalar=True)
+    _check.number("warm_up", warm_up, at_least=1, scalar=True)
+
+    def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> StatisticsEmState:
+        del key
+        components, width = start.coefficients.shape
+        if width != dim:
+            raise ValueError(f"start has d = {width}, the data d = {dim}")
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        shapes = ((components,), (components, dim, dim), (components, dim), (components,))
+        return StatisticsEmState(
+            Mixture(*(jnp.asarray(leaf, dtype) for leaf in start)),
+            Statistics(*(jnp.zeros(shape, dtype) for shape in shapes)),
+            jnp.ones((), jnp.int32),
+        )
+
+    def step(state: StatisticsEmState, row: Row) -> tuple[StatisticsEmState, Info]:
+        old = state.estimate
+        dtype = old.coefficients.dtype
+        phi, y = row[0].astype(dtype), row[1].astype(dtype)
+        info = nearest(old.lines(phi), y)
+        g = old.posterior(phi, y)
+
+        n = state.count.astype(dtype)
+        warm = state.count <= jnp.asarray(warm_up, state.count.dtype)
+        gamma = jnp.where(warm, 1 / n, n ** -jnp.asarray(exponent, dtype))
+        weighted = g[:, None] * phi[None, :]
+        new = Statistics(g, weighted[:, :, None] * phi[None, None, :], weighted * y, g * (y * y))
+        statistics = jax.tree.map(lambda s, x: s + gamma * (x - s), state.statistics, new)
+
+        fitted = maximise(statistics, old)
+        ready = state.count >= jnp.asarray(warm_up, state.count.dtype)
+        estimate = jax.tree.map(lambda a, b: jnp.where(ready, a, b), fitted, old)
+        return StatisticsEmState(estimate, statistics, state.count + 1), info
+
+    return Estimator(init, step, lambda state: state.estimate)
+
+
+def maximise(statistics: Statistics, old: Mixture) -> Mixture:
+    """The M-step, in the variance form of `old`; an emptied component keeps its old line."""
+    dtype = old.coefficients.dtype
+    smallest = jnp.finfo(dtype).tiny ** 0.5
+    some = statistics.share > jnp.finfo(dtype).eps
+    share = jnp.where(some, statistics.share, jnp.finfo(dtype).eps)
+    lines = [solve(gram, cross) for gram, cross in zip(statistics.gram, statistics.cross, strict=True)]
+    beta = jnp.where(some[:, None], jnp.stack(lines), old.coefficients)
+    left = jnp.maximum(statistics.square - dot(beta, statistics.cross), 0)
+    if old.noise_variance.ndim == 0:
+        variance = jnp.sum(left) / jnp.sum(share)
+    else:
+        variance = jnp.where(some, left / share, old.noise_variance)
+    return Mixture(beta, share / jnp.sum(share), jnp.maximum(variance, smallest))
+
+
+def solve(A: jax.Array, b: jax.Array) -> jax.Array:
+    """Solve A x = b for A (d, d) positive semidefinite; x is 0 where elimination finds no pivot.
+
+    Gauss-Jordan elimination in elementwise operations, which fuse into the step where LAPACK would not.
+    """
+    dim = b.shape[0]
+    table = jnp.concatenate([A, b[:, None]], axis=1)
+    least = jnp.finfo(A.dtype).eps * dim
+    for k in range(dim):
+        pivot, column = table[k, k], table[:, k]
+        some = pivot > least * jnp.maximum(A[k, k], jnp.finfo(A.dtype).tiny ** 0.5)
+        here = jnp.arange(dim) == k
+        row = jnp.where(some, table[k] / jnp.where(some, pivot, 1), 0)
+        table = jnp.where(here[:, None], row[None, :], table - column[:, None] * row[None, :])
+    return table[:, -1]
