@@ -188,7 +188,9 @@ def test_collinear_and_scaled_columns():
     assert_allclose(found.log_likelihood, wanted.log_likelihood, rtol=1e-9)
     assert_allclose(found.mixture.lines(over), wanted.mixture.lines(full), rtol=1e-6, atol=1e-6)
     scale = np.array([1e5, 1e-4, 1.0])
-    scaled = em(full * scale, y, start._replace(coefficients=start.coefficients / scale[None]), tolerance=1e-10)
+    scaled = em(
+        full * scale, y, start._replace(coefficients=start.coefficients / scale[None]), tolerance=1e-10
+    )
     assert_allclose(scaled.mixture.coefficients * scale[None], wanted.mixture.coefficients, rtol=1e-7)
 
 
