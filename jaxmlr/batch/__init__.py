@@ -9,6 +9,7 @@ from jaxmlr.batch.criteria import bic as bic
 from jaxmlr.batch.criteria import icl as icl
 from jaxmlr.batch.em import Fit as Fit
 from jaxmlr.batch.em import em as em
+from jaxmlr.batch.fit import fit as fit
 from jaxmlr.batch.hard_em import hard_em as hard_em
 from jaxmlr.batch.inference import bands as bands
 from jaxmlr.batch.inference import confidence_intervals as confidence_intervals

@@ -128,13 +128,13 @@ def maximisation(
         # One beta for all: components count by their precision, relative so that nothing overflows.
         precision = jnp.min(variance) / variance
         sign = signs(rule.tie, beta.shape[0], dtype)
-        shared = _solve(
+        shared = solve(
             jnp.sum(precision[:, None, None] * left, axis=0),
             jnp.sum((sign * precision)[:, None] * right, axis=0),
         )
         delta = sign[:, None] * shared[None, :]
     else:
-        delta = _solve(left, right)
+        delta = solve(left, right)
     shift = jnp.einsum("ki,kij,kj->k", delta, gram, delta, precision="highest")
     beta = beta + delta
 
@@ -175,7 +175,7 @@ def signs(tie: str, components: int, dtype: Any) -> jax.Array:
     return jnp.asarray(np.resize(SIGNS[tie], components), dtype)
 
 
-def _solve(gram: jax.Array, right: jax.Array) -> jax.Array:
+def solve(gram: jax.Array, right: jax.Array) -> jax.Array:
     """gram^-1 right for gram (..., d, d) positive semidefinite, any units, singular or not.
 
     Columns are scaled to unit length and the diagonal is lifted by rounding errors. The right side is a
