@@ -10,6 +10,7 @@ from jaxmlr.batch.criteria import icl as icl
 from jaxmlr.batch.em import Fit as Fit
 from jaxmlr.batch.em import em as em
 from jaxmlr.batch.fit import fit as fit
+from jaxmlr.batch.gradient import gradient as gradient
 from jaxmlr.batch.hard_em import hard_em as hard_em
 from jaxmlr.batch.inference import bands as bands
 from jaxmlr.batch.inference import confidence_intervals as confidence_intervals
@@ -17,3 +18,7 @@ from jaxmlr.batch.inference import covariance as covariance
 from jaxmlr.batch.inference import standard_errors as standard_errors
 from jaxmlr.batch.partition import from_labels as from_labels
 from jaxmlr.batch.partition import from_posterior as from_posterior
+from jaxmlr.batch.select import BootstrapTest as BootstrapTest
+from jaxmlr.batch.select import Selection as Selection
+from jaxmlr.batch.select import bootstrap_test as bootstrap_test
+from jaxmlr.batch.select import select as select
