@@ -235,3 +235,19 @@ def test_bad_arguments_are_named(change, message):
     phi, y = draw()
     with pytest.raises(ValueError, match=message):
         em(phi, y, **{"start": START, **change})
+
+
+def test_start_is_not_written_to():
+    """A peer aliases its previous estimate, so it stops after one step, and edits the caller's start."""
+    phi, y = draw()
+    before = jax.tree.map(np.copy, START)
+    fit = em(phi, y, START)
+    assert int(fit.iterations) > 3
+    jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=0), START, before)
+
+
+def test_memory_is_linear_in_the_rows():
+    """A peer builds n by n matrices: 75 GiB here."""
+    phi, y = draw(100_000)
+    lowered = jax.jit(lambda phi, y: em(phi, y, START, max_iterations=2)).lower(phi, y)
+    assert lowered.compile().memory_analysis().temp_size_in_bytes < 20 * phi.nbytes

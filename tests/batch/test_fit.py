@@ -57,7 +57,7 @@ def reached(phi, y, components, best, calls):
     return sum(abs(value - best) < 1e-6 * abs(best) for value in found)
 
 
-@pytest.mark.parametrize("name", SIMULATED)
+@pytest.mark.parametrize("name", [pytest.param("imbalanced", marks=pytest.mark.slow), "ordered_stream"])
 def test_default_calls_reach_the_best_optimum_simulated(name):
     make, truth = SIMULATED[name]
     phi, y = make()
@@ -98,6 +98,7 @@ def test_spurious_optimum_is_refused():
     assert bool(found.converged)
 
 
+@pytest.mark.slow
 def test_known_parts_masks_and_batches():
     phi, y = imbalanced(300)
     keep = np.arange(300) < 250

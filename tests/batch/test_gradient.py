@@ -61,6 +61,7 @@ def test_plain_descent_is_gradient_em():
     )
 
 
+@pytest.mark.slow
 def test_tied_common_variance_single_precision_and_batches():
     phi, y = draw()
     start = Mixture(np.array([[1.0, 1.0], [-1.0, -1.0]]), np.array([0.6, 0.4]), np.array(1.0))

@@ -193,13 +193,12 @@ def test_weights_and_mask_reach_inference():
     times = np.arange(300) % 3
     fit = em(phi, y, TRUTH, row_weights=times)
     repeated = (np.repeat(phi, times, axis=0), np.repeat(y, times))
-    for form in ("observed", "sandwich"):
-        assert_allclose(
-            covariance(fit, phi, y, row_weights=times, form=form),
-            covariance(fit, *repeated, form=form),
-            rtol=1e-7,
-            atol=1e-12,
-        )
+    assert_allclose(
+        covariance(fit, phi, y, row_weights=times, form="sandwich"),
+        covariance(fit, *repeated, form="sandwich"),
+        rtol=1e-7,
+        atol=1e-12,
+    )
     assert_allclose(
         icl(fit, phi, y, row_weights=times, mask=np.ones(300, bool)), icl(fit, *repeated), rtol=1e-9
     )
