@@ -82,8 +82,8 @@ def fit(
       row_weights: as in `em`.
 
     Returns:
-      The Fit of greatest likelihood among those not refused, its components sorted by the last coefficient.
-      `trace` and `iterations` are those after screening. Where every fit is refused: the best of all, with
+      The Fit of greatest likelihood among those not refused. Components are sorted by the last coefficient,
+      or where weights, variances or a tie name them in that order. `trace` and `iterations` are those after screening. Where every fit is refused: the best of all, with
       `converged` False.
 
     Raises:
@@ -207,8 +207,10 @@ def _fit(
     final = climb(jax.tree.map(lambda leaf: leaf[places[:finalists]], first.mixture), max_iterations)
     places, sound = rank(final)
     best: Fit = jax.tree.map(lambda leaf: leaf[places[0]], final)
-    order = jnp.argsort(best.mixture.coefficients[:, -1])
-    if rule.tie == "none":
+    # What is known of each component names it; without that, the order means nothing and is made one.
+    unnamed = weights is None and (noise_variance is None or noise_variance.ndim == 0)
+    if unnamed and rule.tie == "none":
+        order = jnp.argsort(best.mixture.coefficients[:, -1])
         best = best._replace(
             mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], best.mixture)
         )
