@@ -82,9 +82,9 @@ def fit(
       row_weights: as in `em`.
 
     Returns:
-      The Fit of greatest likelihood among those not refused. Components are sorted by the last coefficient,
-      or where weights, variances or a tie name them in that order. `trace` and `iterations` are those after screening. Where every fit is refused: the best of all, with
-      `converged` False.
+      The Fit of greatest likelihood among those not refused; where all are, the best of them, with
+      `converged` False. Components are sorted by the last coefficient, unless known weights, known
+      variances or a tie name them. `trace` and `iterations` count from after the screening.
 
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
