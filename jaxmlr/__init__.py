@@ -1,10 +1,22 @@
-"""Mixed linear regression in JAX: recursive estimators, their limits, and Monte Carlo studies of both."""
+"""Mixed linear regression in JAX: recursive and batch methods, their limits, and Monte Carlo studies."""
 
 from typing import TYPE_CHECKING, Any
 
 from jaxmlr import _jaxlib as _jaxlib  # first: it refuses a jaxlib that computes wrong numbers
 from jaxmlr import metrics as metrics
 from jaxmlr import theory as theory
+from jaxmlr.batch import Fit as Fit
+from jaxmlr.batch import adjusted_rand_index as adjusted_rand_index
+from jaxmlr.batch import aic as aic
+from jaxmlr.batch import bic as bic
+from jaxmlr.batch import bootstrap_test as bootstrap_test
+from jaxmlr.batch import confidence_intervals as confidence_intervals
+from jaxmlr.batch import em as em
+from jaxmlr.batch import fit as fit
+from jaxmlr.batch import hard_em as hard_em
+from jaxmlr.batch import icl as icl
+from jaxmlr.batch import select as select
+from jaxmlr.batch import standard_errors as standard_errors
 from jaxmlr.data import processes as processes
 from jaxmlr.data.simulate import simulate as simulate
 from jaxmlr.estimator import Estimator as Estimator

@@ -1,9 +1,16 @@
-"""Every test runs in double precision, without implicit promotion of ranks or dtypes, on two devices."""
+"""Every test runs in double precision, without implicit promotion of ranks or dtypes, on two devices.
+
+The tables here list every method; test_estimator.py and batch/test_contract.py run over them.
+"""
 
 from pathlib import Path
 
 import jax
+import numpy as np
+import optax
 import pytest
+
+from jaxmlr import Mixture, batch, recursive, symmetric
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -19,3 +26,60 @@ def oracles() -> Path:
     if not ORACLES.is_dir():
         pytest.skip(f"no reference answers in {ORACLES}")
     return ORACLES
+
+
+LINES = Mixture(np.array([[1.0, 0.5], [-0.5, 0.2]]), np.array([0.6, 0.4]), np.array([1.0, 2.0]))
+OPPOSITE = symmetric(np.array([1.0, -1.5]), 0.7)
+
+RECURSIVE = {  # a new method is one line here: a function that makes an Estimator of two regressors
+    "two_step": lambda: recursive.two_step(1.0),
+    "two_step newton": lambda: recursive.two_step(1.0, gain="newton", bound=3.0, delta=0.2, delay=5),
+    "two_step free": lambda: recursive.two_step(2.0, bound=np.inf, initial_covariance=np.array([1.0, 2.0])),
+    "least_squares": lambda: recursive.least_squares(),
+    "least_squares weighted": lambda: recursive.least_squares(delta=0.3, initial_covariance=10.0),
+    "least_squares forgetting": lambda: recursive.least_squares(forgetting=0.98),
+    "least_squares sqrt": lambda: recursive.least_squares(forgetting=0.98, form="sqrt"),
+    "oracle": lambda: recursive.oracle(OPPOSITE),
+    "symmetric_em": lambda: recursive.symmetric_em(),
+    "symmetric_em all": lambda: recursive.symmetric_em(
+        4.0, gain="em", learn_weights=True, learn_variance=True, forgetting=0.98
+    ),
+    "midpoint_em": lambda: recursive.midpoint_em(4.0, learn_variance=True, forgetting=0.98),
+    "online_em": lambda: recursive.online_em(3, gain="em"),
+    "online_em all": lambda: recursive.online_em(2, np.full(2, 4.0), learn_variance=True, forgetting=0.98),
+    "statistics_em": lambda: recursive.statistics_em(LINES),
+    "online_gradient": lambda: recursive.online_gradient(
+        optax.adam(1e-2), LINES, learn_weights=True, learn_variance=True
+    ),
+    "online_gradient symmetric": lambda: recursive.online_gradient(optax.sgd(1e-3), OPPOSITE, symmetric=True),
+    "second_moment": lambda: recursive.second_moment(),
+    "adaptive": lambda: recursive.adaptive(burn_in=20),
+    "adaptive forgetting": lambda: recursive.adaptive(burn_in=20, forgetting=0.98),
+    "adaptive_lines": lambda: recursive.adaptive_lines(3, candidates=3, burn_in=10, search=30),
+}
+
+BATCH = {  # likewise: a function of (phi (n, 2), y (n,), key) to a Fit of two components
+    "em": lambda phi, y, key: batch.em(phi, y, LINES, max_iterations=50),
+    "em equal_variance": lambda phi, y, key: batch.em(phi, y, LINES, max_iterations=50, equal_variance=True),
+    "em symmetric": lambda phi, y, key: batch.em(
+        phi, y, OPPOSITE, max_iterations=50, tie="symmetric", known_variance=True
+    ),
+    "hard_em": lambda phi, y, key: batch.hard_em(phi, y, LINES, max_iterations=50),
+    "gradient": lambda phi, y, key: batch.gradient(phi, y, LINES, max_iterations=50),
+    "gradient adam": lambda phi, y, key: batch.gradient(phi, y, LINES, optax.adam(1e-2), max_iterations=50),
+    "fit": lambda phi, y, key: batch.fit(
+        phi, y, 2, key, starts={"spread_lines": 4}, finalists=2, max_iterations=50
+    ),
+}
+
+
+@pytest.fixture(params=RECURSIVE)
+def estimator(request):
+    """Every recursive method in turn."""
+    return RECURSIVE[request.param]()
+
+
+@pytest.fixture(params=BATCH)
+def batch_method(request):
+    """Every batch method in turn."""
+    return BATCH[request.param]

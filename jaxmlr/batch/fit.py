@@ -1,0 +1,229 @@
+"""`fit`: the best of many starts of several kinds, with spurious optima refused."""
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import gammaln
+from jax.typing import ArrayLike
+
+from jaxmlr import _check
+from jaxmlr.batch import steps
+from jaxmlr.batch.em import Fit, iterate
+from jaxmlr.batch.lines import Data, one_line
+from jaxmlr.batch.rows import checked, pack
+from jaxmlr.batch.starts import KINDS
+from jaxmlr.batch.steps import Penalty, Rule
+from jaxmlr.mixture import Mixture
+
+MIXED = {
+    "random_partition": 4,
+    "random_lines": 8,
+    "spread_lines": 16,
+    "sequential_robust": 16,
+    "spectral": 4,
+    "tensor": 2,
+}
+
+
+def fit(
+    phi: ArrayLike,
+    y: ArrayLike,
+    components: int,
+    key: jax.Array,
+    *,
+    starts: Mapping[str, int] | None = None,
+    weights: ArrayLike | None = None,
+    noise_variance: ArrayLike | None = None,
+    equal_variance: bool = False,
+    tie: str = "none",
+    screening: int = 40,
+    finalists: int = 8,
+    max_iterations: int = 2000,
+    tolerance: ArrayLike | None = None,
+    variance_floor: ArrayLike | None = None,
+    ridge: ArrayLike = 0.0,
+    mask: ArrayLike | None = None,
+    row_weights: ArrayLike | None = None,
+) -> Fit:
+    """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
+
+    All starts take `screening` steps of EM side by side; the `finalists` of greatest likelihood go on to
+    convergence. With free variances the likelihood has spurious optima, a line through a few rows that
+    happen to lie on it, and at worst it is unbounded. A fit is refused where, for some component k of m rows,
+    sigma_k is below a tenth of the greatest sigma and chance explains it,
+
+        log C(n, m) + (m - d) log(1.6 sigma_k / max sigma) > 0,
+
+    that is, where among n rows scattered as widely as the widest component one expects m in a band of
+    +- 2 sigma_k about some line through d of them; or where sigma_k^2 rests on `variance_floor` while
+    another component's does not. The test is this project's.
+
+    Args:
+      phi: (n, d) regressors.
+      y: (n,) responses.
+      components: K.
+      key: a PRNG key; the same key gives the same fit.
+      starts: how many of each kind, by name: "random_partition", "random_lines", "spread_lines",
+        "sequential_robust", "spectral", "tensor" (needs K <= d). None: 50 of all kinds.
+      weights: (K,), where they are known.
+      noise_variance: () or (K,), where it is known.
+      equal_variance: one sigma^2 for all components.
+      tie: as in `em`.
+      screening: steps of EM that every start takes, at least 1.
+      finalists: starts that go on, at least 1.
+      max_iterations: most steps of a finalist.
+      tolerance: as in `em`.
+      variance_floor: least sigma_k^2; None: 1e-6 of the residual variance of a single line.
+      ridge: as in `em`.
+      mask: as in `em`.
+      row_weights: as in `em`.
+
+    Returns:
+      The Fit of greatest likelihood among those not refused; where all are, the best of them, with
+      `converged` False. Components are sorted by the last coefficient, unless known weights, known
+      variances or a tie name them. `trace` and `iterations` count from after the screening.
+
+    Raises:
+      ValueError: a concrete argument is out of range, or shapes do not fit.
+    """
+    phi, y, weight = checked(phi, y, mask, row_weights)
+    dtype, d = weight.dtype, phi.shape[1]
+    _check.whole("components", components, at_least=1)
+    for name, value in (
+        ("screening", screening),
+        ("finalists", finalists),
+        ("max_iterations", max_iterations),
+    ):
+        _check.whole(name, value, at_least=1)
+    _check.choice("tie", tie, ("none", *steps.SIGNS))
+    if tie == "symmetric" and components != 2:
+        raise ValueError(f"tie='symmetric' must have 2 components, not {components}")
+    chosen = dict(MIXED if starts is None else starts)
+    if starts is None and components > d:
+        chosen.pop("tensor")
+    for name, count in chosen.items():
+        _check.choice("starts", name, tuple(KINDS))
+        _check.whole(f"starts[{name!r}]", count, at_least=0)
+    if sum(chosen.values()) < 1:
+        raise ValueError("starts must hold at least one start, not 0")
+    if weights is not None:
+        _check.number("weights", weights, above=0)
+        if np.shape(weights) != (components,):
+            raise ValueError(f"weights must have shape ({components},), not {np.shape(weights)}")
+    if noise_variance is not None:
+        _check.number("noise_variance", noise_variance, above=0)
+        if np.shape(noise_variance) not in ((), (components,)):
+            raise ValueError(
+                f"noise_variance must have shape () or ({components},), not {np.shape(noise_variance)}"
+            )
+    if tolerance is None:
+        tolerance = float(np.sqrt(jnp.finfo(dtype).eps))
+    _check.number("tolerance", tolerance, at_least=0)
+    _check.number("ridge", ridge, at_least=0)
+    if np.shape(ridge) not in ((), (d,)):
+        raise ValueError(f"ridge must have shape () or ({d},), not {np.shape(ridge)}")
+    if variance_floor is not None:
+        _check.number("variance_floor", variance_floor, at_least=0)
+        variance_floor = jnp.asarray(variance_floor, dtype)
+    best: Fit = _fit(
+        Data(phi, y, weight),
+        key,
+        jnp.broadcast_to(jnp.asarray(ridge, dtype), (d,)),
+        variance_floor,
+        jnp.asarray(tolerance, dtype),
+        None if weights is None else jnp.asarray(weights, dtype),
+        None if noise_variance is None else jnp.asarray(noise_variance, dtype),
+        components=components,
+        kinds=tuple(sorted(chosen.items())),
+        rule=Rule(weights is not None, noise_variance is not None, equal_variance, tie),
+        screening=screening,
+        finalists=min(finalists, sum(chosen.values())),
+        max_iterations=max_iterations,
+    )
+    return best
+
+
+@functools.partial(
+    jax.jit, static_argnames=("components", "kinds", "rule", "screening", "finalists", "max_iterations")
+)
+def _fit(
+    data: Data,
+    key: jax.Array,
+    ridge: jax.Array,
+    variance_floor: jax.Array | None,
+    tolerance: jax.Array,
+    weights: jax.Array | None,
+    noise_variance: jax.Array | None,
+    *,
+    components: int,
+    kinds: tuple[tuple[str, int], ...],
+    rule: Rule,
+    screening: int,
+    finalists: int,
+    max_iterations: int,
+) -> Fit:
+    if variance_floor is None:
+        variance_floor = 1e-6 * one_line(data, 1).noise_variance[0]
+    least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
+    penalty = Penalty(ridge, least, jnp.zeros_like(least))
+    drawn = []
+    for number, (name, count) in enumerate(kinds):
+        keys = jax.random.split(jax.random.fold_in(key, number), count)
+        drawn.append(jax.vmap(lambda k, name=name: KINDS[name](k, data, components))(keys))
+    pool: Mixture = jax.tree.map(lambda *parts: jnp.concatenate(parts), *drawn)
+    if weights is not None:
+        pool = pool._replace(weights=jnp.broadcast_to(weights, pool.weights.shape))
+    if noise_variance is not None:
+        count = pool.weights.shape[0]
+        pool = pool._replace(noise_variance=jnp.broadcast_to(noise_variance, (count, *noise_variance.shape)))
+    if rule.tie != "none":
+        sign = steps.signs(rule.tie, components, data.y.dtype)[None, :, None]
+        pool = pool._replace(coefficients=sign * jnp.mean(sign * pool.coefficients, axis=1, keepdims=True))
+    rows = pack(*data)
+
+    def climb(from_: Mixture, limit: int) -> Fit:
+        e_step = steps.expectation
+        done: Fit = jax.vmap(
+            lambda start: iterate(
+                rows, start, penalty, tolerance, max_iterations=limit, rule=rule, e_step=e_step
+            )
+        )(from_)
+        return done
+
+    n, d, floor = jnp.sum(data.weight), data.phi.shape[1], penalty.variance_floor
+
+    def rank(fits: Fit) -> tuple[jax.Array, jax.Array]:
+        """Places by likelihood, with all that are refused behind all that are not."""
+        sound = jax.vmap(lambda mixture: plausible(mixture, n, d, floor))(fits.mixture)
+        sound = sound | (noise_variance is not None)
+        likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
+        return jnp.lexsort((-likelihood, ~sound)), sound
+
+    first = climb(pool, screening)
+    places, _ = rank(first)
+    final = climb(jax.tree.map(lambda leaf: leaf[places[:finalists]], first.mixture), max_iterations)
+    places, sound = rank(final)
+    best: Fit = jax.tree.map(lambda leaf: leaf[places[0]], final)
+    # What is known of each component names it; without that, the order means nothing and is made one.
+    unnamed = weights is None and (noise_variance is None or noise_variance.ndim == 0)
+    if unnamed and rule.tie == "none":
+        order = jnp.argsort(best.mixture.coefficients[:, -1])
+        best = best._replace(
+            mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], best.mixture)
+        )
+    return best._replace(converged=best.converged & sound[places[0]])
+
+
+def plausible(mixture: Mixture, n: jax.Array, d: int, floor: jax.Array) -> jax.Array:
+    """Whether no component of `mixture`, fitted to n rows, is one that `fit` refuses; ()."""
+    variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
+    widest = jnp.max(variance)
+    ratio = jnp.sqrt(variance / widest)
+    m = n * mixture.weights
+    ways = gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1)
+    by_chance = ways + (m - d) * jnp.log(1.6 * ratio) > 0
+    resting = (variance <= 1.001 * floor) & (widest > 100 * floor)
+    return ~jnp.any(((ratio < 0.1) & by_chance) | resting)

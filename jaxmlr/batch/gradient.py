@@ -1,0 +1,165 @@
+"""Maximum likelihood by gradients: any optax transformation, from gradient EM to L-BFGS."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxmlr import _check
+from jaxmlr.batch import steps
+from jaxmlr.batch.em import Fit
+from jaxmlr.batch.parameters import Free, free
+from jaxmlr.batch.rows import Rows, checked, pack
+from jaxmlr.mixture import Mixture
+
+
+def gradient(
+    phi: ArrayLike,
+    y: ArrayLike,
+    start: Mixture,
+    transformation: Any = None,
+    *,
+    max_iterations: int = 1000,
+    tolerance: ArrayLike | None = None,
+    known_weights: bool = False,
+    known_variance: bool = False,
+    tie: str = "none",
+    mask: ArrayLike | None = None,
+    row_weights: ArrayLike | None = None,
+) -> Fit:
+    """Minimise the mean negative log-likelihood by an optax transformation.
+
+        f(theta) = - (1/n) sum_i w_i log sum_k weights_k N(y_i; beta_k' phi_i, sigma_k^2)
+
+    over coefficients in units of y's root mean square over that of each column of phi, log-odds of the
+    weights and log variances, so neither steps nor tolerance depend on units. `optax.sgd(rate)` is gradient
+    EM (Balakrishnan, Wainwright and Yu 2017) in these units: by Fisher's identity the gradient of EM's
+    surrogate is that of the likelihood. Nothing bounds a variance from below.
+
+    Args:
+      phi: (n, d) regressors.
+      y: (n,) responses.
+      start: where to start. Its noise_variance, () or (K,), stays in that shape.
+      transformation: of optax; None is `optax.lbfgs()`, `optax.adam(0.05)` is another. Make it once and pass
+        that same one again: a new one is compiled anew.
+      max_iterations: most steps, at least 1.
+      tolerance: stop where no entry of the gradient of f is larger. None: the square root of the dtype's
+        precision.
+      known_weights: as in `em`.
+      known_variance: as in `em`.
+      tie: as in `em`.
+      mask: as in `em`.
+      row_weights: as in `em`.
+
+    Returns:
+      A Fit; `trace` is the log-likelihood, which need not rise.
+
+    Raises:
+      ValueError: a concrete argument is out of range, or shapes do not fit.
+    """
+    phi, y, weight = checked(phi, y, mask, row_weights)
+    dtype, d = weight.dtype, phi.shape[1]
+    start = start.validated()
+    components = start.coefficients.shape[0]
+    if start.coefficients.shape[1] != d:
+        raise ValueError(f"start must have {d} coefficients a component, not {start.coefficients.shape[1]}")
+    _check.whole("max_iterations", max_iterations, at_least=1)
+    _check.choice("tie", tie, ("none", *steps.SIGNS))
+    if tie == "symmetric" and components != 2:
+        raise ValueError(f"tie='symmetric' must have 2 components, not {components}")
+    if tolerance is None:
+        tolerance = float(np.sqrt(jnp.finfo(dtype).eps))
+    _check.number("tolerance", tolerance, at_least=0)
+    found: Fit = _descend(
+        pack(phi, y, weight),
+        Mixture(*(jnp.asarray(leaf, dtype) for leaf in start)),
+        jnp.asarray(tolerance, dtype),
+        transformation=_LBFGS if transformation is None else transformation,
+        max_iterations=max_iterations,
+        known_weights=known_weights,
+        known_variance=known_variance,
+        tie=tie,
+    )
+    return found
+
+
+_LBFGS = optax.lbfgs()
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("transformation", "max_iterations", "known_weights", "known_variance", "tie"),
+)
+def _descend(
+    rows: Rows,
+    start: Mixture,
+    tolerance: jax.Array,
+    *,
+    transformation: Any,
+    max_iterations: int,
+    known_weights: bool,
+    known_variance: bool,
+    tie: str,
+) -> Fit:
+    dtype = start.coefficients.dtype
+    tiny = float(jnp.finfo(dtype).tiny)
+    n = jnp.maximum(jnp.sum(rows.weight), tiny)
+
+    def size(square: jax.Array) -> jax.Array:
+        return jnp.where(square > tiny, jnp.sqrt(jnp.maximum(square, tiny)), 1)
+
+    unit = size(jnp.sum(rows.weight * rows.y * rows.y) / n) / size(
+        jnp.sum(rows.weight[:, None, :] * rows.phi * rows.phi, axis=(0, 2)) / n
+    )
+    point, back = free(start, known_weights, known_variance, tie)
+
+    def scaled(point: Free, unit: jax.Array) -> Free:
+        wide = jnp.broadcast_to(unit, point.coefficients.shape)
+        return point._replace(coefficients=point.coefficients * wide)
+
+    def loss(point: Free) -> jax.Array:
+        # A line search of optax may probe float32 problems at float64 points.
+        mixture = back(scaled(jax.tree.map(lambda leaf: leaf.astype(dtype), point), unit))
+
+        def add(total: jax.Array, part: Rows) -> tuple[jax.Array, None]:
+            joint = steps.log_joint(part.phi, part.y, mixture)[1]
+            return total - jnp.sum(part.weight * jax.nn.logsumexp(joint, axis=0)), None
+
+        total: jax.Array = lax.scan(add, jnp.zeros((), dtype), rows)[0]
+        return total / n
+
+    optimiser = optax.with_extra_args_support(transformation)
+    slope = jax.value_and_grad(loss)
+
+    def greatest(gradient: Free) -> jax.Array:
+        entries = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(gradient)])
+        return jnp.max(jnp.abs(entries))
+
+    def going(carry: Any) -> jax.Array:
+        _, _, (_, gradient), _, count = carry
+        more: jax.Array = (count < max_iterations) & (greatest(gradient) > tolerance)
+        return more
+
+    def step(carry: Any) -> Any:
+        point, state, (value, gradient), trace, count = carry
+        # optax mixes widths of integers, which strict promotion would refuse.
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            update, state = optimiser.update(
+                gradient, state, point, value=value, grad=gradient, value_fn=loss
+            )
+        point = optax.apply_updates(point, update)
+        value, gradient = slope(point)
+        return point, state, (value, gradient), trace.at[count + 1].set(-n * value), count + 1
+
+    point = scaled(point, 1 / unit)
+    first = slope(point)
+    trace = jnp.zeros(max_iterations + 1, dtype).at[0].set(-n * first[0])
+    carry = (point, optimiser.init(point), first, trace, jnp.zeros((), jnp.int32))
+    point, _, (value, gradient), trace, count = lax.while_loop(going, step, carry)
+    trace = jnp.where(jnp.arange(max_iterations + 1, dtype=jnp.int32) <= count, trace, trace[count])
+    return Fit(back(scaled(point, unit)), -n * value, trace, count, greatest(gradient) <= tolerance)

@@ -1,0 +1,184 @@
+"""How many components: criteria over K, and a bootstrap test of K against K + 1."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxmlr import _check
+from jaxmlr.batch.criteria import aic, bic, icl
+from jaxmlr.batch.em import Fit
+from jaxmlr.batch.fit import fit
+from jaxmlr.batch.rows import checked
+from jaxmlr.mixture import Mixture
+
+
+class Selection(NamedTuple):
+    """One fit for each number of components, and their criteria."""
+
+    best: Fit  # of the least value of the criterion asked for
+    components: tuple[int, ...]
+    fits: tuple[Fit, ...]
+    aic: jax.Array  # (len(components),)
+    bic: jax.Array
+    icl: jax.Array
+
+
+def select(
+    phi: ArrayLike,
+    y: ArrayLike,
+    key: jax.Array,
+    components: Iterable[int] = range(1, 6),
+    *,
+    criterion: str = "bic",
+    equal_variance: bool = False,
+    tie: str = "none",
+    starts: Mapping[str, int] | None = None,
+    variance_floor: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    row_weights: ArrayLike | None = None,
+) -> Selection:
+    """Fit every number of components and take the one that a criterion likes best.
+
+    BIC is consistent for the number of components; ICL asks besides that they can be told apart; AIC
+    takes too many.
+
+    Args:
+      phi: (n, d).
+      y: (n,).
+      key: a PRNG key.
+      components: the K to try.
+      criterion: "aic", "bic" or "icl" (the "map" form).
+      equal_variance: as in `fit`.
+      tie: as in `fit`.
+      starts: as in `fit`.
+      variance_floor: as in `fit`.
+      mask: as in `fit`.
+      row_weights: as in `fit`.
+
+    Returns:
+      A Selection.
+
+    Raises:
+      ValueError: another criterion, no components, or as `fit`.
+    """
+    _check.choice("criterion", criterion, ("aic", "bic", "icl"))
+    counts = tuple(components)
+    if not counts:
+        raise ValueError("components must hold at least one number, not none")
+    rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
+    n = jnp.sum(checked(phi, y, mask, row_weights)[2])
+    fits = tuple(
+        fit(
+            phi,
+            y,
+            count,
+            jax.random.fold_in(key, count),
+            starts=starts,
+            equal_variance=equal_variance,
+            tie=tie,
+            variance_floor=variance_floor,
+            **rows,
+        )
+        for count in counts
+    )
+    values = {
+        "aic": jnp.stack([aic(one, tie=tie) for one in fits]),
+        "bic": jnp.stack([bic(one, n, tie=tie) for one in fits]),
+        "icl": jnp.stack([icl(one, phi, y, tie=tie, **rows) for one in fits]),
+    }
+    best = fits[int(jnp.argmin(values[criterion]))]
+    return Selection(best, counts, fits, values["aic"], values["bic"], values["icl"])
+
+
+class BootstrapTest(NamedTuple):
+    """A likelihood-ratio test whose law under the hypothesis is simulated."""
+
+    statistic: jax.Array  # () 2 (log L of K + 1 - log L of K)
+    simulated: jax.Array  # (replicates,) the statistic of data drawn from the fit of K components
+    p_value: jax.Array  # () (1 + how many simulated are at least the statistic) / (1 + replicates)
+
+
+FEW = {"random_lines": 4, "spread_lines": 4, "sequential_robust": 4}
+
+
+def bootstrap_test(
+    phi: ArrayLike,
+    y: ArrayLike,
+    components: int,
+    key: jax.Array,
+    *,
+    replicates: int = 99,
+    batch: int = 16,
+    equal_variance: bool = False,
+    starts: Mapping[str, int] | None = None,
+    variance_floor: ArrayLike | None = None,
+) -> BootstrapTest:
+    """Parametric bootstrap of the likelihood ratio of K against K + 1 components (McLachlan 1987).
+
+    The ratio has no chi-squared law here: K components are K + 1 at a point where weights vanish or lines
+    coincide. So responses are drawn from the fit of K components, at the same phi, and both models are
+    fitted to each draw by `fit`, exactly as to the data.
+
+    Args:
+      phi: (n, d).
+      y: (n,).
+      components: K, the hypothesis.
+      key: a PRNG key.
+      replicates: data sets to simulate, at least 1.
+      batch: replicates fitted side by side, at least 1; memory grows with it.
+      equal_variance: as in `fit`.
+      starts: as in `fit`; None: 12 of three kinds.
+      variance_floor: as in `fit`.
+
+    Returns:
+      A BootstrapTest.
+
+    Raises:
+      ValueError: as `fit`.
+    """
+    _check.whole("components", components, at_least=1)
+    _check.whole("replicates", replicates, at_least=1)
+    _check.whole("batch", batch, at_least=1)
+    phi, y, _ = checked(phi, y)
+    kinds = FEW if starts is None else starts
+
+    def both(y: jax.Array, key: jax.Array) -> tuple[Fit, jax.Array]:
+        small, large = (
+            fit(
+                phi,
+                y,
+                count,
+                jax.random.fold_in(key, count),
+                starts=kinds,
+                equal_variance=equal_variance,
+                variance_floor=variance_floor,
+            )
+            for count in (components, components + 1)
+        )
+        return small, 2 * (large.log_likelihood - small.log_likelihood)
+
+    own, draw = jax.random.split(key)
+    null, statistic = both(y, own)
+
+    def replicate(key: jax.Array) -> jax.Array:
+        noise, again = jax.random.split(key)
+        return both(responses(noise, null.mixture, phi), again)[1]
+
+    keys = jax.random.split(draw, replicates)
+    simulated = jax.jit(lambda keys: lax.map(replicate, keys, batch_size=min(batch, replicates)))(keys)
+    exceed = jnp.sum(simulated >= statistic)
+    return BootstrapTest(statistic, simulated, (1 + exceed) / (1 + replicates))
+
+
+def responses(key: jax.Array, mixture: Mixture, phi: jax.Array) -> jax.Array:
+    """Responses (n,) that `mixture` draws at the regressors phi (n, d)."""
+    label_key, noise_key = jax.random.split(key)
+    n, dtype = phi.shape[0], phi.dtype
+    label = jax.random.categorical(label_key, jnp.log(mixture.weights), shape=(n,))
+    sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape))
+    line = jnp.take_along_axis(mixture.lines(phi), label[:, None], axis=1)[:, 0]
+    return line + sigma[label] * jax.random.normal(noise_key, (n,), dtype)

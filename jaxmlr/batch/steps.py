@@ -1,0 +1,216 @@
+"""The E-step as one pass over the rows, and the M-step on the moments that it leaves."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxmlr._linear import dot
+from jaxmlr.batch.rows import Rows
+from jaxmlr.mixture import Mixture
+
+SIGNS = {"symmetric": (1.0, -1.0), "common": (1.0,)}  # beta_k = sign_k beta
+
+
+class Moments(NamedTuple):
+    """What the M-step needs of the data. r = row weight times posterior, e = y - beta_k' phi.
+
+    Residuals, not responses, are accumulated: a variance is then never the difference of large numbers,
+    and the correction to beta_k vanishes at the optimum in any precision.
+    """
+
+    gram: jax.Array  # (K, d, d) sum r phi phi'
+    cross: jax.Array  # (K, d) sum r phi e
+    square: jax.Array  # (K,) sum r e^2
+    size: jax.Array  # (K,) sum r
+    log_likelihood: jax.Array  # () sum of row weight times log density
+
+
+class Rule(NamedTuple):
+    """What the M-step may move; all static."""
+
+    known_weights: bool = False
+    known_variance: bool = False
+    equal_variance: bool = False
+    tie: str = "none"  # or "symmetric", "common"
+
+
+class Penalty(NamedTuple):
+    """The numbers of the M-step; all may be traced."""
+
+    ridge: jax.Array  # (d,)
+    variance_floor: jax.Array  # ()
+    ddof: jax.Array  # ()
+
+
+def log_joint(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
+    """Residuals (K, m), and entries log weights[k] + log N(y; beta_k' phi, sigma_k^2), for phi (d, m).
+
+    As `Mixture._log_joint`, with rows along the fast axis and every entry finite.
+    """
+    error = y[None, :] - jnp.einsum("kd,dm->km", mixture.coefficients, phi, precision="highest")
+    variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
+    info = jnp.finfo(variance.dtype)
+    constant = jnp.log(jnp.maximum(mixture.weights, info.tiny)) - 0.5 * jnp.log(2 * math.pi * variance)
+    # A row that no component can reach must not read -inf in all of them: their difference is NaN.
+    return error, jnp.maximum(
+        constant[:, None] - error * error * (0.5 / variance)[:, None], 0.25 * float(info.min)
+    )
+
+
+def expectation(rows: Rows, mixture: Mixture) -> Moments:
+    """E-step: moments weighted by the posterior under `mixture`, and the log-likelihood of `mixture`."""
+
+    def block(part: Rows) -> Moments:
+        phi, y, weight = part
+        error, joint = log_joint(phi, y, mixture)
+        top = jnp.max(joint, axis=0)
+        share = jnp.exp(joint - top[None, :])
+        norm = jnp.sum(share, axis=0)
+        likelihood = jnp.sum(weight * (top + jnp.log(norm)))
+        return _moments(phi, error, share * (weight / norm)[None, :], likelihood)
+
+    return _total(block, rows)
+
+
+def classification(rows: Rows, mixture: Mixture) -> Moments:
+    """Hard E-step: every row counts for its most probable component; the likelihood is that of the labels."""
+
+    def block(part: Rows) -> Moments:
+        phi, y, weight = part
+        error, joint = log_joint(phi, y, mixture)
+        component = jnp.arange(joint.shape[0], dtype=jnp.int32)
+        chosen = component[:, None] == jnp.argmax(joint, axis=0).astype(jnp.int32)[None, :]
+        likelihood = jnp.sum(weight * jnp.max(joint, axis=0))
+        return _moments(phi, error, jnp.where(chosen, weight[None, :], 0), likelihood)
+
+    return _total(block, rows)
+
+
+def given(rows: Rows, posterior: jax.Array) -> Moments:
+    """Moments about the line 0, weighted by a posterior (blocks, K, m) that is given."""
+
+    def block(part: tuple[Rows, jax.Array]) -> Moments:
+        (phi, y, weight), share = part
+        error = jnp.broadcast_to(y[None, :], share.shape)
+        return _moments(phi, error, share * weight[None, :], jnp.zeros((), y.dtype))
+
+    return _total(block, (rows, posterior))
+
+
+def maximisation(
+    moments: Moments, mixture: Mixture, rule: Rule, penalty: Penalty
+) -> tuple[Mixture, jax.Array]:
+    """M-step from `mixture`, which the moments were taken under, and how far it moved.
+
+        delta_k   = (sum r phi phi' + ridge)^-1 (sum r phi e - ridge beta_k),   beta_k += delta_k
+        sigma_k^2 = (sum r (e - delta_k' phi)^2 + beta_k' ridge beta_k) / sum r  *  n / (n - ddof)
+        weights   = sum r / n
+
+    Returns:
+      The new mixture with noise_variance (K,), and the largest of: a line's root mean square move over
+      its sigma, a variance's relative move, a weight's move.
+    """
+    beta, weights, variance = mixture
+    gram, cross, square, size, _ = moments
+    dtype = beta.dtype
+    tiny, eps = float(jnp.finfo(dtype).tiny), float(jnp.finfo(dtype).eps)
+    d = beta.shape[1]
+
+    ridge = jnp.where(jnp.eye(d, dtype=bool), penalty.ridge[:, None], 0)
+    left = gram + ridge[None]
+    right = cross - penalty.ridge[None, :] * beta
+    if rule.tie != "none":
+        # One beta for all: components count by their precision, relative so that nothing overflows.
+        precision = jnp.min(variance) / variance
+        sign = signs(rule.tie, beta.shape[0], dtype)
+        shared = solve(
+            jnp.sum(precision[:, None, None] * left, axis=0),
+            jnp.sum((sign * precision)[:, None] * right, axis=0),
+        )
+        delta = sign[:, None] * shared[None, :]
+    else:
+        delta = solve(left, right)
+    shift = jnp.einsum("ki,kij,kj->k", delta, gram, delta, precision="highest")
+    beta = beta + delta
+
+    # Below a few rounding errors of what it is the difference of, a sum of squares is noise.
+    residual = jnp.maximum(square - 2 * dot(delta, cross) + shift, 4 * eps * square)
+    residual = residual + dot(beta * beta, penalty.ridge)
+    n = jnp.sum(size)
+    new_weights, new_variance = weights, variance
+    if not rule.known_weights:
+        new_weights = size / jnp.maximum(n, tiny)
+    if not rule.known_variance:
+        if rule.equal_variance:
+            mean = jnp.broadcast_to(jnp.sum(residual) / jnp.maximum(n, tiny), variance.shape)
+        else:
+            mean = jnp.where(size > tiny, residual / jnp.maximum(size, tiny), variance)
+        new_variance = jnp.maximum(mean * (n / (n - penalty.ddof)), penalty.variance_floor)
+    change = jnp.max(
+        jnp.stack(
+            [
+                jnp.sqrt(jnp.maximum(shift, 0) / (jnp.maximum(size, tiny) * variance)),
+                jnp.abs(new_variance - variance) / variance,
+                jnp.abs(new_weights - weights),
+            ]
+        )
+    )
+    return Mixture(beta, new_weights, new_variance), change
+
+
+def resolution(y: jax.Array, weight: jax.Array) -> jax.Array:
+    """Least variance worth the name, (): the square of the rounding error of y (n,)."""
+    info = jnp.finfo(y.dtype)
+    square = jnp.sum(weight * y * y) / jnp.maximum(jnp.sum(weight), float(info.tiny))
+    return jnp.maximum(float(info.eps) ** 2 * square, float(info.tiny))
+
+
+def signs(tie: str, components: int, dtype: Any) -> jax.Array:
+    """sign_k in beta_k = sign_k beta."""
+    return jnp.asarray(np.resize(SIGNS[tie], components), dtype)
+
+
+def solve(gram: jax.Array, right: jax.Array) -> jax.Array:
+    """gram^-1 right for gram (..., d, d) positive semidefinite, any units, singular or not.
+
+    Columns are scaled to unit length and the diagonal is lifted by rounding errors. The right side is a
+    residual's, so the lift slows the approach in directions without data but does not move the optimum.
+    """
+    d = gram.shape[-1]
+    info = jnp.finfo(gram.dtype)
+    diagonal = jnp.diagonal(gram, axis1=-2, axis2=-1)
+    scale = jnp.where(diagonal > info.tiny, lax.rsqrt(jnp.maximum(diagonal, info.tiny)), 1)
+    lift = jnp.where(jnp.eye(d, dtype=bool), 100 * d * float(info.eps), 0).astype(gram.dtype)
+    scaled = gram * scale[..., :, None] * scale[..., None, :]
+    factor = jnp.linalg.cholesky(scaled + jnp.broadcast_to(lift, scaled.shape))
+    solution = scale * jax.scipy.linalg.cho_solve((factor, True), (right * scale)[..., None])[..., 0]
+    return jnp.where(jnp.all(jnp.isfinite(solution), axis=-1, keepdims=True), solution, 0)
+
+
+def _moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Array) -> Moments:
+    """The moments of one block: phi (d, m), error and r (K, m)."""
+    weighted = r * error
+    return Moments(
+        jnp.einsum("km,im,jm->kij", r, phi, phi, precision="highest"),
+        jnp.einsum("km,dm->kd", weighted, phi, precision="highest"),
+        jnp.sum(weighted * error, axis=1),
+        jnp.sum(r, axis=1),
+        likelihood,
+    )
+
+
+def _total(block: Callable[[Any], Moments], parts: Any) -> Moments:
+    """The sum of `block` over the leading axis of `parts`."""
+    first = jax.tree.map(lambda x: x[0], parts)
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(block, first))
+
+    def add(total: Moments, part: Any) -> tuple[Moments, None]:
+        return jax.tree.map(jnp.add, total, block(part)), None
+
+    total: Moments = lax.scan(add, zero, parts)[0]
+    return total
