@@ -105,8 +105,19 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str) -> None:
         if not np.any(middle > 0) or options[name]["method"] == "oracle":
             continue  # drawn as a reference, or without an error to draw on a logarithmic axis
         colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
-        panel.plot(n, middle, label=name, linewidth=1.4, color=colour, linestyle=dash)
-        panel.fill_between(n, low, high, color=colour, alpha=0.12, linewidth=0)
+        seen = np.isfinite(middle)  # a batch method is fitted at some steps only
+        mark = "" if seen.all() else "o"
+        panel.plot(
+            n[seen],
+            middle[seen],
+            label=name,
+            linewidth=1.4,
+            color=colour,
+            linestyle=dash,
+            marker=mark,
+            markersize=3.5,
+        )
+        panel.fill_between(n[seen], low[seen], high[seen], color=colour, alpha=0.12, linewidth=0)
     _references(panel, at, metric, n)
     panel.set_xscale("log")
     panel.set_yscale("log" if metric != "scale" else "linear")

@@ -5,7 +5,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,9 @@ import numpy as np
 import optax
 from jax.typing import DTypeLike
 
-from jaxmlr import recursive
+from jaxmlr import _check, batch, recursive
+from jaxmlr.batch import starts
+from jaxmlr.batch.lines import Data
 from jaxmlr.data import processes
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
@@ -32,6 +34,17 @@ METHODS = (
     "least_squares",
     "oracle",
 )
+BATCH = ("em", "fit", "gradient", "hard_em")
+STARTS = ("truth", *starts.KINDS)
+
+PrefixValues = dict[str, dict[str, jax.Array]]
+
+
+class Batch(NamedTuple):
+    """A batch method of a study."""
+
+    fit: Callable[[jax.Array, jax.Array, jax.Array], Mixture]  # of phi (n, d), y (n,) and a key
+    steps: tuple[int, ...]  # n of the prefixes that it is fitted to
 
 
 def known(path: str, name: str, names: Iterable[str]) -> None:
@@ -52,7 +65,10 @@ def call(path: str, function: Callable[..., Any], options: Mapping[str, Any]) ->
         if name == "mixture" and not isinstance(options[name], Mixture):
             raise ValueError(f"{path}: mixture must be a Mixture, not {options[name]!r}")
         default = signature.parameters[name].default
-        if isinstance(default, int | float) and isinstance(options[name], str | bool | Mapping):
+        if isinstance(default, bool):
+            if not isinstance(options[name], bool):
+                raise ValueError(f"{path}: {name} must be true or false, not {options[name]!r}")
+        elif isinstance(default, int | float) and isinstance(options[name], str | bool | Mapping):
             raise ValueError(f"{path}: {name} must be a number, not {options[name]!r}")
     try:
         return function(**{name: _array(value) for name, value in options.items()})
@@ -93,8 +109,8 @@ def factory(path: str, method: Any) -> Callable[..., Estimator]:
     if not isinstance(method, str):
         raise ValueError(f"{path}.method must be a name, not {method!r}")
     if ":" not in method:
-        known(f"{path}.method", method, METHODS)
-        return getattr(recursive, method)
+        known(f"{path}.method", method, (*METHODS, *BATCH))
+        return getattr(batch if method in BATCH else recursive, method)
     module, _, name = method.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -115,15 +131,9 @@ def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
     """
     path = f"estimators.{name}"
     if "method" not in table:
-        raise ValueError(f"{path}: method is missing; it must be one of {', '.join(METHODS)}")
+        raise ValueError(f"{path}: method is missing; it must be one of {', '.join((*METHODS, *BATCH))}")
     make = factory(path, table["method"])
-    options = {
-        key: _NESTED[key](f"{path}.{key}", value, truth)
-        if key in _NESTED and isinstance(value, Mapping)
-        else value
-        for key, value in table.items()
-        if key != "method"
-    }
+    options = _options(path, table, truth)
     facts = {
         "mixture": truth,
         "noise_variance": truth.noise_variance,
@@ -135,6 +145,68 @@ def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
     if not isinstance(made, Estimator):
         raise ValueError(f"{path}.method: {table['method']!r} returns {made!r}, which is no Estimator")
     return made
+
+
+def is_batch(path: str, table: Mapping[str, Any]) -> bool:
+    """Whether a table's method takes whole data sets: its first two parameters are phi and y."""
+    if "method" not in table:
+        return False
+    try:
+        parameters = inspect.signature(factory(path, table["method"])).parameters
+    except TypeError:
+        return False
+    return list(parameters)[:2] == ["phi", "y"]
+
+
+def batch_method(name: str, table: Mapping[str, Any], truth: Mixture, steps: int) -> Batch:
+    """The batch method of `{method, at, **options}`.
+
+    `at` holds the n of the prefixes, only `steps` where it is left out. `components` and `key` are given to a
+    method that asks for them. `start` is a Mixture as for `estimator`, or one of `STARTS`.
+    """
+    path = f"estimators.{name}"
+    make = factory(path, table["method"])
+    parameters = inspect.signature(make).parameters
+    options = _options(path, table, truth)
+    at = options.pop("at", [steps])
+    if not isinstance(at, list | tuple) or not at:
+        raise ValueError(f"{path}.at must be a list of steps, not {at!r}")
+    for n in at:
+        _check.whole(f"{path}.at", n, at_least=1)
+        if n > steps:
+            raise ValueError(f"{path}.at must hold steps up to {steps}, not {n}")
+    start = options.get("start")
+    if isinstance(start, str):
+        known(f"{path}.start", start, STARTS)
+    elif "start" in parameters and start is None:
+        raise ValueError(f"{path}: start is missing; it must be a mixture or one of {', '.join(STARTS)}")
+
+    def fit(phi: jax.Array, y: jax.Array, key: jax.Array) -> Mixture:
+        given = dict(options)
+        facts = {"components": len(truth.weights), "key": key}
+        given |= {k: fact for k, fact in facts.items() if k in parameters and k not in options}
+        if start == "truth":
+            given["start"] = truth
+        elif isinstance(start, str):
+            given["start"] = starts.KINDS[start](key, Data(phi, y, jnp.ones_like(y)), len(truth.weights))
+        found = call(path, functools.partial(make, phi, y), given)
+        mixture = getattr(found, "mixture", found)
+        if not isinstance(mixture, Mixture):
+            raise ValueError(f"{path}.method: {table['method']!r} returns {found!r}, which is no Fit")
+        return mixture
+
+    return Batch(fit, tuple(sorted({*map(int, at)})))
+
+
+def _options(path: str, table: Mapping[str, Any], truth: Mixture) -> dict[str, Any]:
+    """A table's options, with those that are tables themselves made into what they describe."""
+    return {
+        key: _NESTED[key](f"{path}.{key}", value, truth)
+        if key in _NESTED and isinstance(value, Mapping)
+        else value
+        for key, value in table.items()
+        if key != "method"
+    }
 
 
 def _mixture_of(path: str, table: Mapping[str, Any], truth: Mixture) -> Mixture:
@@ -180,6 +252,18 @@ def state(path: str, made: Estimator, dim: int, dtype: DTypeLike) -> tuple[Any, 
         return start, jax.eval_shape(made.mixture, start)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {_first_line(error)}") from error
+
+
+def prefix(path: str, made: Batch, dim: int, dtype: DTypeLike) -> Mixture:
+    """Shapes of a batch method's mixture for data of this dimension, found without running it."""
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    n = made.steps[0]
+    data = jax.ShapeDtypeStruct((n, dim), dtype), jax.ShapeDtypeStruct((n,), dtype)
+    try:
+        found: Mixture = jax.eval_shape(made.fit, *data, key)
+    except (ValueError, TypeError) as error:
+        raise ValueError(_first_line(error)) from error
+    return found
 
 
 def steps(path: str, made: Estimator, start: Any, dim: int, dtype: DTypeLike) -> None:

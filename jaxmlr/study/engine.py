@@ -82,7 +82,7 @@ def run_study(
                 compute_seconds = time.perf_counter() - clock
     merged, diverged = merger.finish()
     limits = program(study, jax.local_devices()[0]).limits()
-    steps_run = sum(_trials(study, block) for block in missing) * int(study.recorded[-1]) * _width(study)
+    steps_run = sum(_trials(study, block) for block in missing) * _observations(study)
     attributes = versions(study) | {
         "devices": len(jax.local_devices()),
         "compile_seconds": round(compile_seconds, 3),
@@ -180,9 +180,11 @@ def _trials(study: Study, block: int) -> int:
     return min(study.block_size, study.trials - block * study.block_size)
 
 
-def _width(study: Study) -> int:
-    """Recursions that run side by side on one trial's noise: grid points times methods."""
-    return int(np.prod([len(values) for values in study.grid.values()])) * len(study.estimators)
+def _observations(study: Study) -> int:
+    """Observations that the methods take in, in one trial at all grid points."""
+    points = int(np.prod([len(values) for values in study.grid.values()]))
+    fitted = sum(sum(study.make_batch(name).steps) for name in study.batch)
+    return points * (len(study.recursive) * int(study.recorded[-1]) + fitted)
 
 
 @contextmanager

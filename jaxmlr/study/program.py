@@ -21,6 +21,7 @@ from jaxmlr.data import noise
 from jaxmlr.data.simulate import stream
 from jaxmlr.lanes import lanes
 from jaxmlr.metrics import Tracker
+from jaxmlr.study import prefixes
 from jaxmlr.study.spec import Study
 
 ORACLE = "<oracle>"  # what the reference run on the same data is called inside a block
@@ -61,11 +62,11 @@ def _trial(study: Study, trial: jax.Array) -> dict[str, dict[str, jax.Array]]:
     truth = study.problem.mixture(study.precision)
     wanted = tuple(study.metrics)
     cumulative = tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
-    trackers = {name: metrics.track(study.make(name), truth, wanted) for name in study.estimators}
+    trackers = {name: metrics.track(study.make(name), truth, wanted) for name in study.recursive}
     if cumulative:
         trackers[ORACLE] = metrics.track(recursive.oracle(truth), truth, cumulative)
     values = _follow(study, trackers, trial)
-    for name in study.estimators:
+    for name in study.recursive:
         for metric in cumulative:
             values[name][f"excess_{metric}"] = values[name][metric] - values[ORACLE][metric]
         values[name] = {m: values[name][m] for m in (*wanted, "finite")}
@@ -79,11 +80,19 @@ def _block(study: Study, first: jax.Array, points: dict[str, jax.Array]) -> Valu
     trials = first + jnp.arange(study.block_size, dtype=jnp.int32)
     keep = trials < study.trials
 
-    def at(point: dict[str, jax.Array]) -> Any:
-        values = lanes(lambda trial: _trial(study.at(point), trial))(trials)
+    def masked(values: Any) -> Any:
         return jax.tree.map(lambda x: jnp.where(keep[:, None], x, jnp.nan).T, values)
 
-    return jax.vmap(at)(points) if points else jax.tree.map(lambda x: x[None], at({}))
+    def streamed(point: dict[str, jax.Array]) -> Any:
+        return masked(lanes(lambda trial: _trial(study.at(point), trial))(trials))
+
+    def fitted(point: dict[str, jax.Array]) -> Any:
+        return masked(prefixes.values(study.at(point), trials))
+
+    if not points:
+        return jax.tree.map(lambda x: x[None], {**streamed({}), **fitted({})})
+    # Fits of one grid point after another, as within it: none waits for the slowest.
+    return {**jax.vmap(streamed)(points), **(jax.lax.map(fitted, points) if study.batch else {})}
 
 
 def _limits(study: Study, points: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -95,7 +95,8 @@ class Study:
       problem: a `Problem`, or a table of its fields.
       estimators: for each name a table `{method, **options}`; the method is a name of `jaxmlr`, or
         "package.module:function" for one's own. Options `noise_variance` and `mixture` that are left out
-        are the problem's.
+        are the problem's. Batch methods have a key `at` besides, a list of the steps n: each is fitted
+        to the first n observations; left out, to all.
       trials: number of independent trials.
       steps: length of each trial.
       seed: of all noise; trial t sees `simulate(jax.random.key(seed), ..., trial=t)`.
@@ -172,15 +173,18 @@ class Study:
                 raise ValueError(f"estimators: a name must be a text and not begin with '<', not {name!r}")
             if not isinstance(table, Mapping):
                 raise ValueError(f"estimators.{name} must be a table with a method, not {table!r}")
-            made = build.estimator(name, table, truth)
-            data = (self.problem.dim, self.precision)
-            start, found = build.state(f"estimators.{name}", made, *data)
+            path, data = f"estimators.{name}", (self.problem.dim, self.precision)
+            if build.is_batch(path, table):
+                found = build.prefix(path, self.make_batch(name), *data)
+            else:
+                made = build.estimator(name, table, truth)
+                start, found = build.state(path, made, *data)
+                build.steps(path, made, start, *data)
             if found.coefficients.shape != truth.coefficients.shape:
                 raise ValueError(
-                    f"estimators.{name}: {table['method']} estimates {found.coefficients.shape[0]}"
+                    f"{path}: {table['method']} estimates {found.coefficients.shape[0]}"
                     f" components, the problem has {truth.coefficients.shape[0]}"
                 )
-            build.steps(f"estimators.{name}", made, start, *data)
         components = len(truth.weights)
         if components > metrics.MOST_COMPONENTS and {*self.metrics} - {"within_cluster_error"}:
             raise ValueError(
@@ -242,15 +246,23 @@ class Study:
 
     @property
     def recorded(self) -> np.ndarray:
-        """The recorded steps, increasing, int64; the last step is always among log-spaced ones."""
+        """The recorded steps, increasing, int64: those of `record` and the prefixes of batch methods.
+
+        The last step is always among log-spaced ones.
+        """
+        extra = [n for name in self.batch for n in self.make_batch(name).steps]
+        return np.unique(np.asarray([*self._streamed, *extra], np.int64))
+
+    @property
+    def _streamed(self) -> Sequence[int]:
         if not isinstance(self.record, int):
-            return np.unique(np.asarray(self.record, np.int64))
+            return self.record
         found = [] if self.record == 1 else [1]
         for remaining in range(min(self.record, self.steps) - len(found), 0, -1):
             last = found[-1] if found else 0
             ratio = (self.steps / max(last, 1)) ** (1 / remaining)
             found.append(max(last + 1, round(last * ratio)) if remaining > 1 else self.steps)
-        return np.asarray(found, np.int64)
+        return found
 
     @property
     def block_size(self) -> int:
@@ -278,9 +290,26 @@ class Study:
             study = _replaced(study, path.split("."), value, path, existing=True)
         return study
 
+    @property
+    def batch(self) -> tuple[str, ...]:
+        """Names of the batch methods."""
+        tables = self.estimators.items()
+        return tuple(name for name, table in tables if build.is_batch(f"estimators.{name}", table))
+
+    @property
+    def recursive(self) -> tuple[str, ...]:
+        """Names of the recursive methods."""
+        batch = self.batch
+        return tuple(name for name in self.estimators if name not in batch)
+
     def make(self, name: str) -> Estimator:
-        """The method called `name`."""
+        """The recursive method called `name`."""
         return build.estimator(name, self.estimators[name], self.problem.mixture(self.precision))
+
+    def make_batch(self, name: str) -> build.Batch:
+        """The batch method called `name`."""
+        truth = self.problem.mixture(self.precision)
+        return build.batch_method(name, self.estimators[name], truth, self.steps)
 
     def fingerprint(self) -> str:
         """A digest of everything that the results depend on but versions and devices."""
