@@ -146,6 +146,17 @@ _ELEMENTWISE = (
     " shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor"
 )
 
+MOVES = (
+    "squeeze",
+    "expand_dims",
+    "reshape",
+    "transpose",
+    "rev",
+    "broadcast_in_dim",
+    "slice",
+    "concatenate",
+)  # no operations on entries
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
     **dict.fromkeys(("squeeze", "expand_dims"), _moves(lambda x, e: x.reshape(e.outvars[0].aval.shape))),

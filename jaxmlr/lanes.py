@@ -5,7 +5,8 @@ strided inner loops. Here the per-trial function is traced once, and its jaxpr i
 scalar entry of every array (P[0,0], P[0,1], ...) held as a vector of its own, of shape (batch,), or as
 a scalar where it does not depend on the trial. Elementwise primitives act on entries, shape primitives
 move entries about, products and reductions become sums of entries. What has no rule here, and arrays of
-more than `LARGE` entries, are done by `vmap`, one primitive at a time.
+more than `LARGE` entries, are done by `vmap`, one primitive at a time; and so is, as a whole, a function
+under `jax.jit` that takes more than `LONG` operations on entries, which would take minutes to compile.
 """
 
 import functools
@@ -19,9 +20,11 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from jaxmlr._lane_rules import RULES, Eqn, Rule, bind, by_vmap
+from jaxmlr._lane_rules import MOVES, RULES, Eqn, Rule, bind, by_vmap
 from jaxmlr._lane_values import LARGE as LARGE
 from jaxmlr._lane_values import Batched, Value, join, pack, scalars, small, unpack, varies
+
+LONG = 2000  # two_step takes 554 at d = 10, adaptive 1,911 at d = 3 and 4,328 at d = 5
 
 
 def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -209,6 +212,34 @@ def _inline(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
     return _evaluate(_inner(eqn), inputs, size)
 
 
+def _called(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+    """Inlined, or by `vmap` where it is long; what depends on no trial comes out without a batch axis."""
+    if _length(_inner(eqn).jaxpr) <= LONG:
+        return _inline(eqn, inputs, size)
+    dependent = _dependent(_inner(eqn), [varies(value) for value in inputs])
+    found = by_vmap(eqn, inputs, size)
+    return [value if kept else join(value, size)[0] for value, kept in zip(found, dependent, strict=True)]
+
+
+def _length(jaxpr: Any) -> int:
+    """Operations on entries in a jaxpr, bodies of loops counted once."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        inner = [p.jaxpr for p in eqn.params.values() if hasattr(p, "jaxpr") and hasattr(p, "consts")]
+        sizes = [math.prod(atom.aval.shape) for atom in (*eqn.invars, *eqn.outvars)]
+        if inner:
+            total += sum(map(_length, inner))
+        elif eqn.primitive.name not in RULES or max(sizes) > LARGE:
+            total += 1
+        elif eqn.primitive.name == "dot_general":
+            ((summed, _), _) = eqn.params["dimension_numbers"]
+            terms = math.prod(eqn.invars[0].aval.shape[axis] for axis in summed)
+            total += 2 * sizes[-1] * terms
+        elif eqn.primitive.name not in MOVES:
+            total += max(sizes)
+    return total
+
+
 def _with_own_derivative(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
     """Inlined, but differentiated by `vmap`, which keeps the rule that the function came with."""
     varying = [varies(value) for value in inputs]
@@ -237,7 +268,7 @@ def _barrier(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
 
 
 _CONTROL: dict[str, Rule] = {
-    **dict.fromkeys(("jit", "pjit", "closed_call"), _inline),
+    **dict.fromkeys(("jit", "pjit", "closed_call"), _called),
     **dict.fromkeys(("custom_jvp_call", "custom_vjp_call"), _with_own_derivative),
     "optimization_barrier": _barrier,
     "scan": _scan,

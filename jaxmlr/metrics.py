@@ -142,6 +142,7 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
         _check.choice("metrics", name, METRICS)
     wanted = {name.removeprefix("excess_") for name in metrics}
     components = truth.coefficients.shape[0]
+    update = jax.jit(estimator.step)  # a unit, which `lanes` may leave to vmap where it is long
 
     def init(dim: int, key: jax.Array, dtype: DTypeLike) -> _Progress:
         zero = jnp.zeros((), dtype)
@@ -153,7 +154,7 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
 
     def step(state: _Progress, n: jax.Array, observation: Observation) -> _Progress:
         del n
-        estimate, info = estimator.step(state.estimate, (observation.phi, observation.y))
+        estimate, info = update(state.estimate, (observation.phi, observation.y))
         confusion, squares = state.confusion, state.squares
         if confusion is not None:
             index = jnp.arange(components, dtype=jnp.int32)

@@ -1,5 +1,7 @@
 """`lanes` means `vmap`: rule by rule, nested in other transformations, and on random shapes."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -306,6 +308,41 @@ def test_gradient_of_what_lanes_closes_over():
     np.testing.assert_allclose(ours, theirs, rtol=1e-10)
     forward = jax.jvp(lambda d: loss(d, lanes), (0.3,), (1.0,))[1]
     np.testing.assert_allclose(forward, theirs, rtol=1e-10)
+
+
+def test_a_long_function_is_left_to_vmap_as_a_whole(monkeypatch):
+    """In a loop, where what depends on no trial, here the count, must stay so."""
+
+    @jax.jit
+    def long(state):
+        x, count = state
+        for _ in range(250):
+            x = jnp.tanh(x + 1) * count
+        return x, count + 1
+
+    module = importlib.import_module("jaxmlr.lanes")
+    lengths, by_vmap = [], module.by_vmap
+    assert module._length(jax.make_jaxpr(long)((X[0], 1)).jaxpr) > module.LONG
+    monkeypatch.setattr(
+        module, "by_vmap", lambda eqn, *args: lengths.append(eqn.primitive.name) or by_vmap(eqn, *args)
+    )
+    check(lambda x: lax.fori_loop(0, 3, lambda _, state: long(state), (x, 1)), X, rtol=1e-9)
+    assert "jit" in lengths or "pjit" in lengths
+
+
+@pytest.mark.parametrize(
+    ("function", "length"),
+    [
+        (lambda x, a: x + x, 3),
+        (lambda x, a: a @ x, 2 * 9),
+        (lambda x, a: jnp.reshape(a, 9)[::-1], 0),
+        (lambda x, a: lax.fori_loop(0, 7, lambda _, y: y * x, x), 3 + 3),  # the body, and the counter's steps
+        (lambda x, a: jnp.sum(a), 9),
+    ],
+)
+def test_length_counts_operations_on_entries(function, length):
+    counted = importlib.import_module("jaxmlr.lanes")._length(jax.make_jaxpr(function)(X[0], A[0]).jaxpr)
+    assert abs(counted - length) <= 2
 
 
 def test_arguments_and_results_are_any_pytrees():

@@ -39,7 +39,8 @@ def gradient(
     over coefficients in units of y's root mean square over that of each column of phi, log-odds of the
     weights and log variances, so neither steps nor tolerance depend on units. `optax.sgd(rate)` is gradient
     EM (Balakrishnan, Wainwright and Yu 2017) in these units: by Fisher's identity the gradient of EM's
-    surrogate is that of the likelihood. Nothing bounds a variance from below.
+    surrogate is that of the likelihood. Nothing bounds a variance from below; a step to where likelihood or
+    gradient is not finite is not taken, and ends the search.
 
     Args:
       phi: (n, d) regressors.
@@ -141,25 +142,32 @@ def _descend(
         return jnp.max(jnp.abs(entries))
 
     def going(carry: Any) -> jax.Array:
-        _, _, (_, gradient), _, count = carry
-        more: jax.Array = (count < max_iterations) & (greatest(gradient) > tolerance)
+        _, _, (_, gradient), _, count, lost = carry
+        more: jax.Array = (count < max_iterations) & (greatest(gradient) > tolerance) & ~lost
         return more
 
     def step(carry: Any) -> Any:
-        point, state, (value, gradient), trace, count = carry
+        point, state, found, trace, count, _ = carry
+        value, gradient = found
         # optax mixes widths of integers, which strict promotion would refuse.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             update, state = optimiser.update(
                 gradient, state, point, value=value, grad=gradient, value_fn=loss
             )
-        point = optax.apply_updates(point, update)
-        value, gradient = slope(point)
-        return point, state, (value, gradient), trace.at[count + 1].set(-n * value), count + 1
+        moved = optax.apply_updates(point, update)
+        found_there = slope(moved)
+        # Where a variance goes to 0 the likelihood has no maximum: the last finite point is the answer.
+        finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves((moved, found_there, back(moved)))]
+        lost = ~jnp.all(jnp.stack(finite))
+        point, found = jax.tree.map(
+            lambda old, new: jnp.where(lost, old, new), (point, found), (moved, found_there)
+        )
+        return point, state, found, trace.at[count + 1].set(-n * found[0]), count + 1, lost
 
     point = scaled(point, 1 / unit)
     first = slope(point)
     trace = jnp.zeros(max_iterations + 1, dtype).at[0].set(-n * first[0])
-    carry = (point, optimiser.init(point), first, trace, jnp.zeros((), jnp.int32))
-    point, _, (value, gradient), trace, count = lax.while_loop(going, step, carry)
+    carry = (point, optimiser.init(point), first, trace, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+    point, _, (value, gradient), trace, count, _ = lax.while_loop(going, step, carry)
     trace = jnp.where(jnp.arange(max_iterations + 1, dtype=jnp.int32) <= count, trace, trace[count])
     return Fit(back(scaled(point, unit)), -n * value, trace, count, greatest(gradient) <= tolerance)

@@ -21,42 +21,46 @@ def values(study: Study, trials: jax.Array) -> build.PrefixValues:
     They are those that `metrics.track` names, but labels come from the fit to the very observations that
     they are given to. At recorded steps to which a method is not fitted all is NaN.
     """
-    recorded = [int(n) for n in study.recorded]
-    found: build.PrefixValues = {}
-    for name in study.batch:
-        method = study.make_batch(name)
-        columns = {n: _fits(study, method, n, trials) for n in method.steps}
-        like = next(iter(columns.values()))
-        missing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), like)
-        rows = [columns.get(n, missing) for n in recorded]
-        found[name] = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *rows)
-    return found
-
-
-def _fits(study: Study, method: build.Batch, n: int, trials: jax.Array) -> dict[str, jax.Array]:
-    """Metrics of one method fitted to n observations: metric -> (trials,)."""
+    methods = {name: study.make_batch(name) for name in study.batch}
+    if not methods:
+        return {}
+    longest = max(n for method in methods.values() for n in method.steps)
     problem = study.problem
     truth = problem.mixture(study.precision)
     key = jax.random.key(study.seed)
 
     def draw(trial: jax.Array) -> Observation:
         source = stream(key, truth, problem.regressors(), trial)
-        data: Observation = jax.lax.scan(source.step, source.init(), jnp.arange(1, n + 1, dtype=jnp.int32))[1]
+        steps = jnp.arange(1, longest + 1, dtype=jnp.int32)
+        data: Observation = jax.lax.scan(source.step, source.init(), steps)[1]
         return data
 
-    def fitted(row: tuple[jax.Array, Observation]) -> dict[str, jax.Array]:
+    def fitted(row: tuple[jax.Array, Observation]) -> build.PrefixValues:
         trial, data = row
-        mixture = method.fit(data.phi, data.y, noise.method_key(noise.key_words(key), trial))
-        return _measured(tuple(study.metrics), mixture, truth, data)
+        start_key = noise.method_key(noise.key_words(key), trial)
+        return {name: _at_records(study, method, truth, data, start_key) for name, method in methods.items()}
 
-    def chunk(some: jax.Array) -> dict[str, jax.Array]:
+    def chunk(some: jax.Array) -> build.PrefixValues:
         # One fit at a time: its data stay in cache, and no fit waits for the slowest of many.
-        return jax.lax.map(fitted, (some, lanes(draw)(some)))
+        found: build.PrefixValues = jax.lax.map(fitted, (some, lanes(draw)(some)))
+        return found
 
-    most = max(1, ENTRIES // (n * (problem.dim + 2)))
+    most = max(1, ENTRIES // (longest * (problem.dim + 2)))
     size = max(k for k in range(1, min(most, len(trials)) + 1) if len(trials) % k == 0)
     chunks = jax.lax.map(chunk, trials.reshape(-1, size))
-    return {name: x.reshape(-1) for name, x in chunks.items()}
+    return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), chunks)
+
+
+def _at_records(
+    study: Study, method: build.Batch, truth: Mixture, data: Observation, key: jax.Array
+) -> dict[str, jax.Array]:
+    """Metrics of one method in one trial: metric -> (records,)."""
+    found = {}
+    for n in method.steps:
+        part = jax.tree.map(lambda x, n=n: x[:n], data)
+        found[n] = _measured(tuple(study.metrics), method.fit(part.phi, part.y, key), truth, part)
+    missing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), found[method.steps[0]])
+    return jax.tree.map(lambda *x: jnp.stack(x), *(found.get(int(n), missing) for n in study.recorded))
 
 
 def _measured(

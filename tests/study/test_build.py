@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmlr import Estimator, Info, oracle, recursive, symmetric, two_step
+from jaxmlr import Estimator, Info, batch, oracle, recursive, symmetric, two_step
 from jaxmlr.data import processes
 from jaxmlr.study import build
 
@@ -15,6 +15,50 @@ TRUTH = symmetric(jnp.array([1.0, -1.5]), 0.7, 0.5)
 @pytest.mark.parametrize("name", build.METHODS)
 def test_every_method_that_is_named_exists(name):
     assert build.factory("here", name) is getattr(recursive, name)
+    assert not build.is_batch("here", {"method": name})
+
+
+@pytest.mark.parametrize("name", build.BATCH)
+def test_every_batch_method_that_is_named_exists(name):
+    assert build.factory("here", name) is getattr(batch, name)
+    assert build.is_batch("here", {"method": name})
+
+
+START = {"coefficients": [[1.0, 0.0], [0.0, 1.0]], "weights": [0.5, 0.5]}
+ADAM = {"name": "adam", "learning_rate": 0.1}
+
+
+def test_tables_inside_a_table_are_mixtures_and_transformations():
+    made = build.estimator("a", {"method": "online_gradient", "start": START, "transformation": ADAM}, TRUTH)
+    start = made.mixture(made.init(2))
+    np.testing.assert_allclose(start.coefficients, START["coefficients"])
+    np.testing.assert_allclose(start.noise_variance, 1)
+    phi, y = jnp.array([1.0, 2.0]), jnp.array(3.0)
+    moved = made.mixture(made.step(made.init(2), (phi, y))[0])
+    np.testing.assert_allclose(
+        jnp.abs(moved.coefficients - start.coefficients), 0.1, rtol=1e-5
+    )  # as Adam does
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": {"weights": [0.5, 0.5]}}, "estimators.a.start.coefficients is missing"),
+        ({"start": START | {"weight": 1}}, "estimators.a.start: unknown name 'weight'"),
+        ({"start": START | {"weights": [0.5, 0.6]}}, "estimators.a.start: weights must sum to 1"),
+        ({"transformation": {"name": "adamm"}}, "estimators.a.transformation.name: unknown name 'adamm'"),
+        ({"transformation": {}}, "estimators.a.transformation.name must be the name of a gradient"),
+        ({"transformation": ADAM | {"rate": 1}}, "estimators.a.transformation: unknown name 'rate'"),
+        (
+            {"transformation": {"name": "constant_schedule", "value": 1.0}},
+            "constant_schedule is no gradient tr",
+        ),
+    ],
+)
+def test_tables_inside_a_table_are_checked(change, message):
+    table = {"method": "online_gradient", "start": START, "transformation": ADAM} | change
+    with pytest.raises(ValueError, match=message):
+        build.estimator("a", table, TRUTH)
 
 
 @pytest.mark.parametrize("name", build.PROCESSES)
