@@ -1,26 +1,32 @@
 """Running a study: blocks of trials on all devices, saved as they finish, merged in order."""
 
 import concurrent.futures
+import contextlib
 import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import xarray as xr
 
-from jaxmlr.study import results, statistics
+from jaxmlr.study import results
+from jaxmlr.study.claims import Claims
+from jaxmlr.study.merge import Merger
+from jaxmlr.study.plan import Plan, plan
 from jaxmlr.study.program import ORACLE, Values, program
 from jaxmlr.study.progress import TrialProgress
 from jaxmlr.study.spec import Study
-from jaxmlr.study.statistics import Summary
 from jaxmlr.study.store import Store, versions
+
+WINDOW = 64  # blocks given to an executor at a time; more where it has more workers
+POLL_SECONDS = 0.2
 
 
 def run_block(study: Study, block: int, device: int = 0) -> Values:
@@ -32,8 +38,8 @@ def run_block(study: Study, block: int, device: int = 0) -> Values:
       device: index into `jax.local_devices()`; it does not change the numbers.
 
     Returns:
-      estimator -> metric -> (points, records, trials), NaN behind the study's last trial; `finite` is 1
-      where the estimate is.
+      estimator -> metric -> (rows, records, trials), NaN behind the study's last trial; `finite` is 1
+      where the estimate is. A method's rows are the grid points that differ for it.
     """
     return program(study, jax.local_devices()[device])(block)
 
@@ -64,56 +70,134 @@ def run_study(
     began = time.perf_counter()
     store = None if out is None else Store(study, Path(out))
     missing = list(range(study.blocks)) if store is None else store.missing()
-    if store is not None and not missing and (finished := store.published()) is not None:
+    if store is not None and (not missing or study.until) and (finished := store.published()) is not None:
         return finished
-    merger = _Merger(study, store, set(missing))
-    there = study.trials - sum(_trials(study, block) for block in missing)
+    layout = plan(study)
+    merger = Merger(study, layout, store, set(range(study.blocks)) - set(missing))
+    computed = 0
     compile_seconds = compute_seconds = 0.0
-    with TrialProgress(study.name, study.trials, there, show=progress) as shown:
-        if missing:
-            with _placement(study, executor, len(missing)) as (submit, compile_seconds):
-                shown.start()
-                clock = time.perf_counter()
-                for block, found in _finished({submit(block): block for block in missing}):
-                    if store is not None:
+    there = study.trials - sum(_trials(study, block) for block in missing)
+    with contextlib.ExitStack() as stack:
+        shown = stack.enter_context(TrialProgress(study.name, study.trials, there, show=progress))
+        claims = None if store is None else stack.enter_context(Claims(store.blocks))
+        if missing and not merger.settled:
+            submit, window, compile_seconds = stack.enter_context(_placement(study, executor, len(missing)))
+            shown.start()
+            clock = time.perf_counter()
+            blocks = stack.enter_context(
+                contextlib.closing(_Blocks(missing, submit, window, store, claims).run())
+            )
+            for block, found in blocks:
+                if found is not None:
+                    computed += _trials(study, block)
+                    if store is not None and claims is not None:
                         store.save(block, found)
-                    merger.add(block, found)
-                    shown.advance(_trials(study, block))
-                compute_seconds = time.perf_counter() - clock
-    merged, diverged = merger.finish()
-    limits = program(study, jax.local_devices()[0]).limits()
-    steps_run = sum(_trials(study, block) for block in missing) * _observations(study)
-    attributes = versions(study) | {
-        "devices": len(jax.local_devices()),
-        "compile_seconds": round(compile_seconds, 3),
-        "compute_seconds": round(compute_seconds, 3),
-        "wall_seconds": round(time.perf_counter() - began, 3),
-        "trial_steps_per_second": round(steps_run / compute_seconds) if compute_seconds else 0,
-    }
-    oracle = merged.pop(ORACLE, {})
-    dataset = results.dataset(study, merged, diverged, oracle, limits, attributes)
-    if store is not None:
+                        claims.release(block)
+                merger.add(block, found)
+                shown.advance(_trials(study, block), merger.worst, merger.lost)
+                if merger.settled:
+                    break
+            compute_seconds = time.perf_counter() - clock
+        steps_run = computed * _observations(study, layout)
+        attributes = versions(study) | {
+            "devices": len(jax.local_devices()),
+            "executor": "threads" if executor is None else type(executor).__name__,
+            "trials": merger.trials,
+            "compile_seconds": round(compile_seconds, 3),
+            "compute_seconds": round(compute_seconds, 3),
+            "wall_seconds": round(time.perf_counter() - began, 3),
+            "trial_steps_per_second": round(steps_run / compute_seconds) if compute_seconds else 0,
+        }
+        limits = program(study, jax.local_devices()[0]).limits()
+        dataset = _dataset(study, layout, merger, limits, attributes)
+        if store is None or claims is None:
+            return dataset
+        while not claims.take("results"):
+            time.sleep(POLL_SECONDS)
         store.publish(dataset)
     return dataset
 
 
-def _finished(futures: "dict[Future[Values], int]") -> Iterator[tuple[int, Values]]:
-    """Values as they finish; an interrupt waits for those under way and drops those not begun."""
-    with _interrupt_noted() as interrupted:
-        try:
-            while futures:
-                first = concurrent.futures.FIRST_COMPLETED
-                done, _ = concurrent.futures.wait(futures, timeout=0.2, return_when=first)
-                # A block that failed comes last, so that those finished beside it are not lost.
-                for future in sorted(done, key=lambda future: future.exception() is not None):
-                    yield futures.pop(future), future.result()
-                if interrupted.is_set():
-                    futures = {future: block for future, block in futures.items() if not future.cancel()}
-        finally:
-            for future in futures:
-                future.cancel()
-    if interrupted.is_set():
-        raise KeyboardInterrupt
+def _dataset(
+    study: Study, layout: Plan, merger: Merger, limits: dict[str, Any], attributes: dict[str, Any]
+) -> xr.Dataset:
+    summaries = dict(merger.totals.summaries)
+    oracle = summaries.pop(ORACLE, {})
+    compared = merger.totals.differences
+    return results.dataset(
+        study,
+        summaries,
+        merger.totals.diverged,
+        oracle,
+        limits,
+        attributes,
+        rows=layout.rows,
+        problem_rows=layout.problem_rows,
+        differences={name: (table, merger.pairs(name)[1]) for name, table in compared.items()},
+        kept=merger.totals.kept,
+    )
+
+
+class _Blocks:
+    """Blocks as they finish, here or in other processes that work in the same folder."""
+
+    def __init__(
+        self,
+        missing: Sequence[int],
+        submit: "Callable[[int], Future[Values]]",
+        window: int,
+        store: Store | None,
+        claims: Claims | None,
+    ):
+        self._waiting, self._total = deque(missing), len(missing)
+        self._submit, self._window = submit, window
+        self._store, self._claims = store, claims
+        self._running: dict[Future[Values], int] = {}
+
+    def run(self) -> Generator[tuple[int, Values | None], None, None]:
+        """Yield (block, values), and (block, None) for one that another process has saved.
+
+        An interrupt waits for the blocks under way and begins no other.
+        """
+        finished = 0
+        with _interrupt_noted() as interrupted:
+            try:
+                while self._running or (self._waiting and not interrupted.is_set()):
+                    if interrupted.is_set():
+                        self._running = {f: block for f, block in self._running.items() if not f.cancel()}
+                    else:
+                        for block in self._begin():
+                            finished += 1
+                            yield block, None
+                    first = concurrent.futures.FIRST_COMPLETED
+                    done, _ = concurrent.futures.wait(self._running, timeout=POLL_SECONDS, return_when=first)
+                    if not self._running and self._waiting:
+                        time.sleep(POLL_SECONDS)  # the others are computing what is left
+                    # A block that failed comes last, so that those finished beside it are not lost.
+                    for future in sorted(done, key=lambda future: future.exception() is not None):
+                        finished += 1
+                        yield self._running.pop(future), future.result()
+            finally:
+                for future in self._running:
+                    future.cancel()
+        if interrupted.is_set() and finished < self._total:
+            raise KeyboardInterrupt(f"{self._total - finished} blocks of this run are left")
+
+    def _begin(self) -> Iterator[int]:
+        """Submit as many blocks as the window has room for; yield those found to be saved already."""
+        for _ in range(len(self._waiting)):
+            if len(self._running) >= self._window:
+                return
+            block = self._waiting.popleft()
+            if self._claims is not None and self._store is not None:
+                if not self._store.has(block) and not self._claims.take(block):
+                    self._waiting.append(block)
+                    continue
+                if self._store.has(block):
+                    self._claims.release(block)
+                    yield block
+                    continue
+            self._running[self._submit(block)] = block
 
 
 @contextmanager
@@ -136,64 +220,27 @@ def _interrupt_noted() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-class _Merger:
-    """Values together, in the order of their index whatever the order in which they finish."""
-
-    def __init__(self, study: Study, store: Store | None, missing: set[int]):
-        self._study, self._store, self._missing = study, store, missing
-        self._early: dict[int, Values] = {}
-        self._next = 0
-        self._merged: dict[str, dict[str, Summary]] = {}
-        self._diverged: dict[str, Any] = {}
-
-    def add(self, block: int, found: Values) -> None:
-        """Take a computed block; it waits until those before it are there."""
-        self._early[block] = found
-        self._advance()
-
-    def finish(self) -> tuple[dict[str, dict[str, Summary]], dict[str, np.ndarray]]:
-        """Statistics over all blocks, and the number of diverged trials."""
-        self._advance()
-        return self._merged, self._diverged
-
-    def _advance(self) -> None:
-        while self._next < self._study.blocks:
-            if self._next in self._early:
-                self._merge(self._early.pop(self._next))
-            elif self._store is not None and self._next not in self._missing:
-                self._merge(self._store.load(self._next))
-            else:
-                return
-            self._next += 1
-
-    def _merge(self, found: Values) -> None:
-        for name, table in found.items():
-            here = self._merged.setdefault(name, {})
-            lost = table["finite"] == 0
-            self._diverged[name] = self._diverged.get(name, 0) + np.sum(lost, axis=-1)
-            for metric in table.keys() - {"finite"}:
-                summary = statistics.summarise(np.where(lost, np.nan, table[metric]))
-                here[metric] = statistics.merge(here[metric], summary) if metric in here else summary
-
-
 def _trials(study: Study, block: int) -> int:
     return min(study.block_size, study.trials - block * study.block_size)
 
 
-def _observations(study: Study) -> int:
-    """Observations that the methods take in, in one trial at all grid points."""
-    points = int(np.prod([len(values) for values in study.grid.values()]))
-    fitted = sum(sum(study.make_batch(name).steps) for name in study.batch)
-    return points * (len(study.recursive) * int(study.recorded[-1]) + fitted)
+def _observations(study: Study, layout: Plan) -> int:
+    """Observations that the methods take in, in one trial, at all points that differ for them."""
+    last, batch = int(study.recorded[-1]), study.batch
+    return sum(
+        len(places) * (sum(study.make_batch(name).steps) if name in batch else last)
+        for name, places in layout.places.items()
+    )
 
 
 @contextmanager
 def _placement(
     study: Study, executor: Executor | None, blocks: int
-) -> Iterator[tuple[Callable[[int], "Future[Values]"], float]]:
-    """A function that submits a block, and the seconds that compilation took."""
+) -> Iterator[tuple[Callable[[int], "Future[Values]"], int, float]]:
+    """A function that submits a block, how many to have under way, and the seconds that compilation took."""
     if executor is not None:
-        yield (lambda block: executor.submit(run_block, study, block)), 0.0
+        window = max(WINDOW, 2 * getattr(executor, "_max_workers", 0))
+        yield (lambda block: executor.submit(run_block, study, block)), window, 0.0
         return
     free: queue.SimpleQueue[int] = queue.SimpleQueue()
     devices = range(min(len(jax.local_devices()), blocks))
@@ -210,4 +257,5 @@ def _placement(
     with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
         began = time.perf_counter()
         list(threads.map(lambda device: program(study, jax.local_devices()[device]), devices))
-        yield (lambda block: threads.submit(on_free_device, block)), time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        yield (lambda block: threads.submit(on_free_device, block)), 2 * len(devices), seconds

@@ -1,5 +1,8 @@
 """Batch methods in a study: fitted to the first n observations of every trial, which are drawn anew."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -10,21 +13,21 @@ from jaxmlr.estimator import nearest
 from jaxmlr.lanes import lanes
 from jaxmlr.mixture import Mixture
 from jaxmlr.study import build
+from jaxmlr.study.plan import Variant
 from jaxmlr.study.spec import Study
 
 ENTRIES = 2**22  # numbers of data held at once
 
 
-def values(study: Study, trials: jax.Array) -> build.PrefixValues:
-    """Metrics of the batch methods at one grid point: method -> metric -> (trials, records).
+def values(
+    study: Study, variants: Mapping[str, Variant], options: Mapping[str, Any], trials: jax.Array
+) -> build.PrefixValues:
+    """Metrics of the batch methods at one problem: key of a variant -> metric -> (E, records, trials).
 
     They are those that `metrics.track` names, but labels come from the fit to the very observations that
     they are given to. At recorded steps to which a method is not fitted all is NaN.
     """
-    methods = {name: study.make_batch(name) for name in study.batch}
-    if not methods:
-        return {}
-    longest = max(n for method in methods.values() for n in method.steps)
+    longest = max(n for v in variants.values() for n in study.make_batch(v.name).steps)
     problem = study.problem
     truth = problem.mixture(study.precision)
     key = jax.random.key(study.seed)
@@ -38,7 +41,16 @@ def values(study: Study, trials: jax.Array) -> build.PrefixValues:
     def fitted(row: tuple[jax.Array, Observation]) -> build.PrefixValues:
         trial, data = row
         start_key = noise.method_key(noise.key_words(key), trial)
-        return {name: _at_records(study, method, truth, data, start_key) for name, method in methods.items()}
+        found = {}
+        for name, v in variants.items():
+
+            def fit(own: Mapping[str, Any], v: Variant = v) -> dict[str, jax.Array]:
+                method = study.make_batch(v.name, {**v.static, **own})
+                return _at_records(study, method, truth, data, start_key)
+
+            own = options[name]
+            found[name] = jax.lax.map(fit, own) if own else jax.tree.map(lambda x: x[None], fit({}))
+        return found
 
     def chunk(some: jax.Array) -> build.PrefixValues:
         # One fit at a time: its data stay in cache, and no fit waits for the slowest of many.
@@ -48,7 +60,7 @@ def values(study: Study, trials: jax.Array) -> build.PrefixValues:
     most = max(1, ENTRIES // (longest * (problem.dim + 2)))
     size = max(k for k in range(1, min(most, len(trials)) + 1) if len(trials) % k == 0)
     chunks = jax.lax.map(chunk, trials.reshape(-1, size))
-    return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), chunks)
+    return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 0, -1), chunks)
 
 
 def _at_records(

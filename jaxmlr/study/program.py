@@ -1,6 +1,7 @@
 """The compiled part of a study: one block of trials, from noise to metrics, as one program.
 
-    grid point (vmap) x trial (lanes) x recorded segment (scan) x step (loop that draws its own noise)
+    problem (vmap) x options of a method (vmap) x trial (lanes) x recorded segment (scan)
+        x step (loop that draws its own noise)
 
 A block is a pure function of its first trial. Nothing is stored over time: only the metrics at recorded
 steps leave the device.
@@ -19,16 +20,18 @@ import numpy as np
 from jaxmlr import metrics, recursive, theory
 from jaxmlr.data import noise
 from jaxmlr.data.simulate import stream
+from jaxmlr.estimator import Estimator
 from jaxmlr.lanes import lanes
 from jaxmlr.metrics import Tracker
 from jaxmlr.study import prefixes
+from jaxmlr.study.plan import Cell, Variant, plan
 from jaxmlr.study.spec import Study
 
 ORACLE = "<oracle>"  # what the reference run on the same data is called inside a block
 
 LIMIT_TRIALS = 256  # limits are conditional expectations: few trials average them well
 
-Values = dict[str, dict[str, Any]]  # estimator -> metric -> (points, records, trials)
+Values = dict[str, dict[str, Any]]  # estimator -> metric -> (rows, records, trials)
 
 
 def _follow(
@@ -57,50 +60,91 @@ def _follow(
     return jax.lax.scan(segment, (source.init(), start), (jnp.asarray(starts), jnp.asarray(stops)))[1]
 
 
-def _trial(study: Study, trial: jax.Array) -> dict[str, dict[str, jax.Array]]:
-    """Metrics of every method, and of the oracle on the same data, in one trial at one grid point."""
+def _cumulative(study: Study) -> tuple[str, ...]:
+    """The running means that the study's metrics are made of."""
+    wanted = study.metrics
+    return tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
+
+
+def _trial(
+    study: Study, methods: Mapping[str, Estimator], trial: jax.Array
+) -> dict[str, dict[str, jax.Array]]:
+    """Metrics of every method, and of the oracle on the same data, in one trial at one problem."""
     truth = study.problem.mixture(study.precision)
-    wanted = tuple(study.metrics)
-    cumulative = tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
-    trackers = {name: metrics.track(study.make(name), truth, wanted) for name in study.recursive}
+    wanted, cumulative = tuple(study.metrics), _cumulative(study)
+    trackers = {key: metrics.track(method, truth, wanted) for key, method in methods.items()}
     if cumulative:
         trackers[ORACLE] = metrics.track(recursive.oracle(truth), truth, cumulative)
     values = _follow(study, trackers, trial)
-    for name in study.recursive:
+    for key in methods:
         for metric in cumulative:
-            values[name][f"excess_{metric}"] = values[name][metric] - values[ORACLE][metric]
-        values[name] = {m: values[name][m] for m in (*wanted, "finite")}
+            values[key][f"excess_{metric}"] = values[key][metric] - values[ORACLE][metric]
+        values[key] = {m: values[key][m] for m in (*wanted, "finite")}
     if cumulative:
         values[ORACLE] = {metric: values[ORACLE][metric] for metric in (*cumulative, "finite")}
     return values
 
 
-def _block(study: Study, first: jax.Array, points: dict[str, jax.Array]) -> Values:
-    """Values of the block of trials that starts at `first`, NaN behind the last trial of the study."""
+Options = dict[str, dict[str, Any]]  # key of a variant -> path -> its numbers
+Points = dict[str, Any]  # "index", "problem": path -> its numbers, "options": Options
+
+
+def _streamed(study: Study, variants: Mapping[str, Variant], options: Options, trials: jax.Array) -> Values:
+    """Values of the recursive methods at one problem: key -> metric -> (E, records, trials).
+
+    One vmap a method over its own options: what does not depend on them, as the data and the other
+    methods, is not computed again, and `out_axes` would refuse it if it were.
+    """
+
+    def run(options: Options) -> Any:
+        methods = {key: study.make(v.name, {**v.static, **options[key]}) for key, v in variants.items()}
+        values = lanes(lambda trial: _trial(study, methods, trial))(trials)
+        return jax.tree.map(lambda x: x.T, values)
+
+    varied = [key for key in variants if options[key]]
+    for key in varied:
+        own: dict[str, int | None] = {other: 0 if other == key else None for other in options}
+        outputs = {other: own[other] for other in variants}
+        run = jax.vmap(run, in_axes=(own,), out_axes=outputs | ({ORACLE: None} if _cumulative(study) else {}))
+    values: Values = run(options)
+    return {
+        key: {name: x if key in varied else x[None] for name, x in table.items()}
+        for key, table in values.items()
+    }
+
+
+def _block(study: Study, variants: Mapping[str, Variant], first: jax.Array, points: Points) -> Values:
+    """Values of the block of trials that starts at `first`, NaN behind the last trial of the study.
+
+    Returns:
+      key -> metric -> (P, E, records, trials).
+    """
     trials = first + jnp.arange(study.block_size, dtype=jnp.int32)
     keep = trials < study.trials
+    batch = study.batch
+    recursive, fitted = (
+        {key: v for key, v in variants.items() if (v.name in batch) == wanted} for wanted in (False, True)
+    )
 
-    def masked(values: Any) -> Any:
-        return jax.tree.map(lambda x: jnp.where(keep[:, None], x, jnp.nan).T, values)
+    def masked(values: Values) -> Values:
+        return jax.tree.map(lambda x: jnp.where(keep, x, jnp.nan), values)
 
-    def streamed(point: dict[str, jax.Array]) -> Any:
-        return masked(lanes(lambda trial: _trial(study.at(point), trial))(trials))
+    def stream(points: Points) -> Values:
+        return masked(_streamed(study.at(points["problem"]), recursive, points["options"], trials))
 
-    def fitted(point: dict[str, jax.Array]) -> Any:
-        return masked(prefixes.values(study.at(point), trials))
+    def fit(points: Points) -> Values:
+        return masked(prefixes.values(study.at(points["problem"]), fitted, points["options"], trials))
 
-    if not points:
-        return jax.tree.map(lambda x: x[None], {**streamed({}), **fitted({})})
-    # Fits of one grid point after another, as within it: none waits for the slowest.
-    return {**jax.vmap(streamed)(points), **(jax.lax.map(fitted, points) if study.batch else {})}
+    # Fits of one problem after another, as within it: none waits for the slowest.
+    return {**jax.vmap(stream)(points), **(jax.lax.map(fit, points) if fitted else {})}
 
 
-def _limits(study: Study, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """What the limits are made of, averaged over the first trials: name -> (points, records, ...)."""
+def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
+    """What the limits are made of, averaged over the first trials: name -> (P, records, ...)."""
     trials = jnp.arange(min(study.trials, LIMIT_TRIALS), dtype=jnp.int32)
 
-    def at(point: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        here = study.at(point)
+    def at(points: Points) -> dict[str, jax.Array]:
+        here = study.at(points["problem"])
         truth = here.problem.mixture(study.precision)
         tracker = theory.track(truth, tuple(study.metrics), symmetric=study.problem.symmetric)
         values = lanes(lambda trial: _follow(here, {"limit": tracker}, trial)["limit"])(trials)
@@ -109,26 +153,36 @@ def _limits(study: Study, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
             found["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
         return found
 
-    return jax.vmap(at)(points) if points else jax.tree.map(lambda x: x[None], at({}))
+    return jax.vmap(at)(points)
 
 
 class Program:
-    """A study's compiled block on one device; calling it with a block's index gives arrays on the host."""
+    """A study's compiled blocks on one device; calling it with a block's index gives arrays on the host."""
 
     def __init__(self, study: Study, device: jax.Device):
         self._study, self._device = study, device
         self._limits: dict[str, np.ndarray] | None = None
+        self._plan = plan(study)
+        began = time.perf_counter()
         with jax.enable_x64(study.precision == "float64"):
-            self._points = self._place(study.points)
-            began = time.perf_counter()
-            self._run = self._compile(functools.partial(_block, study), self._first(0), self._points)
-            self.compile_seconds = time.perf_counter() - began
+            self._cells = [self._compiled(cell) for cell in self._plan.cells]
+        self.compile_seconds = time.perf_counter() - began
 
-    def _place(self, points: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        return {
-            path: jax.device_put(values.astype(self._study.precision), self._device)
-            for path, values in points.items()
-        }
+    def _compiled(self, cell: Cell) -> tuple[Callable[..., Any], Points]:
+        points, here = self._points(cell), self._study.at(cell.static)
+        variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
+        return self._compile(functools.partial(_block, here, variants), self._first(0), points), points
+
+    def _points(self, cell: Cell) -> Points:
+        def placed(columns: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+            return {
+                path: jax.device_put(column.astype(self._study.precision), self._device)
+                for path, column in columns.items()
+            }
+
+        options = {f"{v.name}#{k}": placed(v.own) for k, v in enumerate(cell.variants)}
+        index = jax.device_put(np.arange(cell.size, dtype=np.int32), self._device)
+        return {"index": index, "problem": placed(cell.problem), "options": options}
 
     def _first(self, block: int) -> jax.Array:
         return jax.device_put(np.int32(block * self._study.block_size), self._device)
@@ -138,18 +192,42 @@ class Program:
         return jax.jit(function, compiler_options=options).lower(*args).compile()
 
     def __call__(self, block: int) -> Values:
-        """Metrics of block `block`, and `finite`: estimator -> metric -> (points, records, trials)."""
+        """Metrics of block `block`, and `finite`: estimator -> metric -> (rows, records, trials)."""
         with jax.enable_x64(self._study.precision == "float64"):
-            found: Values = jax.device_get(self._run(self._first(block), self._points))
+            running = [run(self._first(block), points) for run, points in self._cells]
+            computed = [jax.device_get(values) for values in running]
+        found: Values = {}
+        for name, places in self._plan.places.items():
+            tables = [computed[at.cell][f"{name}#{at.variant}"] for at in places]
+            found[name] = {
+                metric: np.stack(
+                    [t[metric][at.problem, at.option] for t, at in zip(tables, places, strict=True)]
+                )
+                for metric in tables[0]
+            }
+        if ORACLE in computed[0]:
+            found[ORACLE] = {
+                metric: np.stack(
+                    [computed[at.cell][ORACLE][metric][at.problem, 0] for at in self._plan.problems]
+                )
+                for metric in computed[0][ORACLE]
+            }
         return found
 
     def limits(self) -> dict[str, np.ndarray]:
-        """Limits of the study's metrics, computed once: metric -> (points, records)."""
+        """Limits of the study's metrics, computed once: metric -> (problems, records)."""
         if self._limits is not None:
             return self._limits
+        computed = []
         with jax.enable_x64(self._study.precision == "float64"):
-            run = self._compile(functools.partial(_limits, self._study), self._points)
-            found: dict[str, np.ndarray] = jax.device_get(run(self._points))
+            for cell in self._plan.cells:
+                points = {**self._points(cell), "options": {}}
+                run = self._compile(functools.partial(_limits, self._study.at(cell.static)), points)
+                computed.append(jax.device_get(run(points)))
+        found = {
+            name: np.stack([computed[at.cell][name][at.problem] for at in self._plan.problems])
+            for name in computed[0]
+        }
         if "information" in found:
             shares = 1 if self._study.problem.symmetric else len(self._study.problem.weights)
             found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)

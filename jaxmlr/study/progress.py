@@ -1,5 +1,6 @@
 """How far a study has come: a bar in a terminal, plain lines elsewhere, nothing when silent."""
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -51,19 +52,27 @@ class TrialProgress:
         """Compilation is over: the clock of the rate starts."""
         self._began = time.perf_counter()
 
-    def advance(self, trials: int) -> None:
-        """So many more trials are finished."""
+    def advance(self, trials: int, worst_error: float = math.nan, diverged: int = 0) -> None:
+        """So many more trials are finished.
+
+        Args:
+          trials: how many.
+          worst_error: the largest standard error so far; NaN is not shown.
+          diverged: estimates that are not finite so far.
+        """
         self._done += trials
         self._computed += trials
         now = time.perf_counter()
         rate = self._computed / max(now - self._began, 1e-9)
+        note = f"standard error <= {worst_error:.2g}, " if math.isfinite(worst_error) else ""
+        note += f"{diverged:,} diverged, " if diverged else ""
         if self._bar:
-            self._bar.update(self._task, completed=self._done, rate=f"{rate:,.0f}/s")
+            self._bar.update(self._task, completed=self._done, rate=f"{note}{rate:,.0f}/s")
         elif self._show and (now - self._said > _SECONDS_BETWEEN_LINES or self._done == self._trials):
             self._said = now
             left = (self._trials - self._done) / rate
             self._line(
-                f"{self._name}: {self._done} of {self._trials} trials, {rate:,.1f}/s, {left:.0f} s left"
+                f"{self._name}: {self._done} of {self._trials} trials, {note}{rate:,.1f}/s, {left:.0f} s left"
             )
 
     @staticmethod

@@ -1,13 +1,14 @@
 """From merged summaries to an `xarray.Dataset` that explains itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tomli_w
 import xarray as xr
 
-from jaxmlr.study import statistics
+from jaxmlr.study import grid, statistics
 from jaxmlr.study.spec import Study
 from jaxmlr.study.statistics import Summary
 
@@ -30,32 +31,46 @@ def dataset(
     oracle: Mapping[str, Summary],
     limits: Mapping[str, np.ndarray],
     attributes: Mapping[str, Any],
+    *,
+    rows: Mapping[str, np.ndarray] | None = None,
+    problem_rows: np.ndarray | None = None,
+    differences: Mapping[str, tuple[Mapping[str, Summary], np.ndarray]] | None = None,
+    kept: Mapping[str, Mapping[str, Sequence[np.ndarray]]] | None = None,
 ) -> xr.Dataset:
     """The results of a study.
 
     Args:
       study: what was run.
-      merged: estimator -> metric -> statistics of shape (points, records).
-      diverged: estimator -> number of trials whose estimate is not finite, (points, records).
+      merged: estimator -> metric -> statistics of shape (rows, records).
+      diverged: estimator -> number of trials whose estimate is not finite, (rows, records).
       oracle: cumulative metric -> statistics of the true coefficients on the same data.
       limits: metric -> theoretical value, (points, records).
       attributes: what else is to be known about the run.
+      rows: estimator -> (points,), the row that stands at each grid point; None where rows are points.
+      problem_rows: the same for `oracle` and `limits`.
+      differences: estimator -> (metric -> statistics of differences from the reference, rows of them).
+      kept: estimator -> metric -> blocks of values at the last recorded step, (rows, kept trials).
 
     Returns:
       dims (estimator, *grid axes, step). For every metric `_mean`, `_se` (standard error of the mean),
       `_rms`, `_sd`, `_min`, `_max`, `_q05`, `_q25`, `_q50`, `_q75`, `_q95`; without the estimator dim
       `_oracle` and `_oracle_se` (true coefficients, same data) and `_theory`; and `diverged`, a count of
-      trials, which are left out of the statistics at that step.
+      trials, which are left out of the statistics at that step. With a reference `_difference_mean` and
+      `_difference_se`, of the metric minus the reference's in the same trial; with `keep` `_trial`, the
+      values of single trials at the last step, with a dim `trial`.
     """
-    axes = list(study.grid)
-    sizes = [len(study.grid[axis]) for axis in axes]
+    axes = [axis.name for axis in study.axes]
+    sizes = [len(axis) for axis in study.axes]
     here, across = (*axes, "step"), ("estimator", *axes, "step")
 
-    def shaped(x: np.ndarray) -> np.ndarray:
-        return x.reshape(*sizes, x.shape[-1])
+    def shaped(x: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
+        return (x if at is None else x[at]).reshape(*sizes, x.shape[-1])
+
+    def of_problem(x: np.ndarray) -> np.ndarray:
+        return shaped(x, problem_rows)
 
     def stacked(pick: Any) -> np.ndarray:
-        return np.stack([shaped(pick(name)) for name in study.estimators])
+        return np.stack([shaped(pick(name), rows[name] if rows else None) for name in study.estimators])
 
     variables: dict[str, Any] = {}
     for metric in study.metrics:
@@ -66,30 +81,68 @@ def dataset(
             variables[f"{metric}_{statistic}"] = (across, values, label | {"statistic": statistic})
         if metric in oracle:
             label = label | {"estimator": "true coefficients, same data"}
-            variables[f"{metric}_oracle"] = (here, shaped(oracle[metric].mean), label)
+            variables[f"{metric}_oracle"] = (here, of_problem(oracle[metric].mean), label)
             variables[f"{metric}_oracle_se"] = (
                 here,
-                shaped(statistics.standard_error(oracle[metric])),
+                of_problem(statistics.standard_error(oracle[metric])),
                 label,
             )
         if metric in limits:
             label = {"long_name": f"limit of: {LONG_NAMES[metric]}", "units": "1"}
-            variables[f"{metric}_theory"] = (here, shaped(limits[metric].astype(np.float64)), label)
+            variables[f"{metric}_theory"] = (here, of_problem(limits[metric].astype(np.float64)), label)
+        if differences:
+            label = {"long_name": f"difference from {study.reference} of: {LONG_NAMES[metric]}", "units": "1"}
+            for statistic, of in (("mean", _mean), ("se", statistics.standard_error)):
+                values = np.stack(
+                    [shaped(of(t[metric]), at) for t, at in (differences[name] for name in study.estimators)]
+                )
+                variables[f"{metric}_difference_{statistic}"] = (
+                    across,
+                    values,
+                    label | {"statistic": statistic},
+                )
+        if kept:
+            values = stacked(lambda name, m=metric: np.concatenate(kept[name][m], axis=-1))
+            label = {"long_name": f"one trial's {LONG_NAMES[metric]}, at the last step", "units": "1"}
+            variables[f"{metric}_trial"] = (("estimator", *axes, "trial"), values, label)
     count = {"long_name": "trials whose estimate is not finite", "units": "trials"}
     variables["diverged"] = (across, stacked(lambda name: diverged[name]), count)
 
     coordinates: dict[str, Any] = {"estimator": list(study.estimators)}
-    coordinates |= {axis: np.asarray(values, np.float64) for axis, values in study.grid.items()}
+    for axis in study.axes:
+        coordinates[axis.name] = np.arange(len(axis))  # of a union; otherwise replaced by its own values
+        for path, column in axis.columns.items():
+            coordinates[path] = (axis.name, _coordinate(column), {"long_name": path, "units": "1"})
     coordinates["step"] = ("step", study.recorded, {"long_name": "observations n", "units": "1"})
-    described = {"study": json.dumps(study.to_table()), "name": study.name, "trials": study.trials}
+    if kept:
+        trials = np.arange(0, attributes.get("trials", study.trials), study.keep)
+        coordinates["trial"] = ("trial", trials, {"long_name": "index of the trial", "units": "1"})
+    table = study.to_table()
+    described = {
+        "study": json.dumps(table),
+        "study_toml": tomli_w.dumps(table),
+        "name": study.name,
+        "seed": study.seed,
+        "trials": study.trials,
+    }
     return xr.Dataset(variables, coordinates, {**described, **attributes})
+
+
+def _coordinate(values: Sequence[Any]) -> np.ndarray:
+    """Numbers as float64, choices as texts."""
+    labels = [grid.label(value) for value in values]
+    return np.asarray(labels, np.float64) if all(map(grid.is_number, values)) else np.asarray(labels, str)
+
+
+def _mean(summary: Summary) -> np.ndarray:
+    return np.where(summary.count > 0, summary.mean, np.nan)
 
 
 def _numbers(summary: Summary) -> dict[str, np.ndarray]:
     n = summary.count
     some = n > 0
     numbers = {
-        "mean": np.where(some, summary.mean, np.nan),
+        "mean": _mean(summary),
         "se": statistics.standard_error(summary),
         "rms": np.where(some, np.sqrt(summary.mean**2 + summary.m2 / np.maximum(n, 1)), np.nan),
         "sd": np.sqrt(summary.m2 / np.where(n > 1, n - 1, np.nan)),

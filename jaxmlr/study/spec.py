@@ -17,6 +17,7 @@ from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 from jaxmlr.study import build
+from jaxmlr.study import grid as grids
 
 DEFAULT_METRICS = ("coefficient_error", "misclassification", "within_cluster_error")
 
@@ -102,8 +103,14 @@ class Study:
       seed: of all noise; trial t sees `simulate(jax.random.key(seed), ..., trial=t)`.
       record: steps at which statistics are kept: a number of log-spaced steps, or a list.
       metrics: names out of `jaxmlr.metrics.METRICS`.
-      grid: axes, each the path of a number (`"problem.p"`, `"estimators.seed.bound"`) and its values;
-        all combinations are run, on the same noise.
+      grid: axes, each the path of a number or a choice (`"problem.p"`, `"estimators.seed.gain"`) and its
+        values; all combinations are run, on the same noise. See `jaxmlr.study.grid` for ranges, axes
+        that go together, and unions.
+      reference: name of a method with which all others are compared trial by trial; None compares none.
+      until: `{metric, standard_error}`: stop once the metric's standard error at the last recorded step
+        is at most so much for every method at every grid point; `trials` is then the most. Decided after
+        each block, in their order, so that it does not depend on time.
+      keep: every how many-th trial's values at the last recorded step are kept; 0 keeps none.
       block: trials computed together; None chooses by the number of trials. It is part of the results.
       precision: "float32" or "float64".
 
@@ -119,17 +126,17 @@ class Study:
     seed: int = 0
     record: int | Sequence[int] = 40
     metrics: Sequence[str] = DEFAULT_METRICS
-    grid: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    grid: Any = dataclasses.field(default_factory=dict)
     block: int | None = None
     precision: str = "float32"
+    reference: str | None = None
+    until: Mapping[str, Any] | None = None
+    keep: int = 0
 
     def __post_init__(self) -> None:
         """Turn tables into dataclasses and arrays into lists, and check everything."""
-        for name in ("trials", "steps", "seed", "record", "block", "metrics"):
+        for name in ("trials", "steps", "seed", "record", "block", "metrics", "grid", "keep"):
             object.__setattr__(self, name, _plain_or_same(getattr(self, name)))
-        if isinstance(self.grid, Mapping):
-            plain = {path: _plain_or_same(values) for path, values in self.grid.items()}
-            object.__setattr__(self, "grid", plain)
         if isinstance(self.problem, Mapping):
             object.__setattr__(self, "problem", _from_table("problem", Problem, self.problem))
         if not isinstance(self.problem, Problem):
@@ -154,6 +161,7 @@ class Study:
         with jax.enable_x64(self.precision == "float64"):
             self._check_estimators()
         self._check_grid()
+        self._check_comparisons()
 
     def _check_record(self) -> None:
         if isinstance(self.record, Sequence) and not isinstance(self.record, str) and len(self.record):
@@ -197,18 +205,31 @@ class Study:
             )
 
     def _check_grid(self) -> None:
-        if not isinstance(self.grid, Mapping):
-            raise ValueError(f"grid must be a table, not {self.grid!r}")
-        for path, values in self.grid.items():
-            if not isinstance(values, Sequence) or isinstance(values, str) or not len(values):
-                raise ValueError(f"grid: {path} must be a list of numbers, not {values!r}")
+        for path, declared in grids.paths(self.grid):
             if path.partition(".")[0] not in ("problem", "estimators"):
                 raise ValueError(f"grid: {path} is neither a number of the problem nor a method's option")
+            values = grids.values(path, declared)
             for value in values:
-                _numbers(f"grid: {path}", value, scalar=True)
                 self.at({path: value})
-            if len(set(values)) < len(values):
-                raise ValueError(f"grid: {path} must not repeat a value: {list(values)}")
+        for axis in self.axes:
+            columns = {path: [repr(value) for value in column] for path, column in axis.columns.items()}
+            if len(grids.distinct(columns, len(axis))[0]) < len(axis):
+                raise ValueError(f"grid: {axis.name} must not repeat a value: {axis.columns[axis.name]}")
+
+    def _check_comparisons(self) -> None:
+        _check.whole("keep", self.keep, at_least=0)
+        if self.reference is not None:
+            build.known("reference", str(self.reference), self.estimators)
+        if self.until is None:
+            return
+        if not isinstance(self.until, Mapping) or {*self.until} != {"metric", "standard_error"}:
+            raise ValueError(
+                f"until must be a table of a metric and a standard_error, such as"
+                f' {{ metric = "{self.metrics[0]}", standard_error = 0.001 }}, not {self.until!r}'
+            )
+        build.known("until.metric", str(self.until["metric"]), self.metrics)
+        _numbers("until.standard_error", self.until["standard_error"], scalar=True)
+        _check.number("until.standard_error", self.until["standard_error"], above=0)
 
     @classmethod
     def from_toml(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
@@ -226,7 +247,7 @@ class Study:
             table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not TOML: {error}") from error
-        axes = table.get("grid", {})
+        axes = dict(grids.paths(table.get("grid", {})))
         for key, value in (overrides or {}).items():
             if key in axes:
                 raise ValueError(f"{key} is an axis of the grid; set grid.{key} to a list instead")
@@ -277,14 +298,22 @@ class Study:
         return -(-self.trials // self.block_size)
 
     @property
-    def points(self) -> dict[str, np.ndarray]:
-        """All combinations of the grid's values, one (points,) array an axis, the last axis fastest."""
-        axes = [np.asarray(values, np.float64) for values in self.grid.values()]
-        mesh = np.meshgrid(*axes, indexing="ij")
-        return {path: grid.reshape(-1) for path, grid in zip(self.grid, mesh, strict=True)}
+    def axes(self) -> list[grids.Axis]:
+        """The dimensions of the grid."""
+        return grids.axes(self.grid)
+
+    @property
+    def size(self) -> int:
+        """The number of grid points, 1 without a grid."""
+        return math.prod(len(axis) for axis in self.axes)
+
+    @property
+    def points(self) -> dict[str, list[Any]]:
+        """All combinations of the grid's values, one list of a value a point for each path."""
+        return grids.points(self.axes)
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """This study with the numbers at the given paths replaced, perhaps by traced values."""
+        """This study without its grid, with what is at the given paths replaced, perhaps by traced values."""
         study = dataclasses.replace(self, grid={})
         for path, value in point.items():
             study = _replaced(study, path.split("."), value, path, existing=True)
@@ -302,19 +331,26 @@ class Study:
         batch = self.batch
         return tuple(name for name in self.estimators if name not in batch)
 
-    def make(self, name: str) -> Estimator:
-        """The recursive method called `name`."""
-        return build.estimator(name, self.estimators[name], self.problem.mixture(self.precision))
+    def make(self, name: str, options: Mapping[str, Any] | None = None) -> Estimator:
+        """The recursive method called `name`, with options replaced by path."""
+        return build.estimator(name, self._table(name, options), self.problem.mixture(self.precision))
 
-    def make_batch(self, name: str) -> build.Batch:
-        """The batch method called `name`."""
+    def make_batch(self, name: str, options: Mapping[str, Any] | None = None) -> build.Batch:
+        """The batch method called `name`, with options replaced by path."""
         truth = self.problem.mixture(self.precision)
-        return build.batch_method(name, self.estimators[name], truth, self.steps)
+        return build.batch_method(name, self._table(name, options), truth, self.steps)
+
+    def _table(self, name: str, options: Mapping[str, Any] | None) -> Any:
+        table: Any = self.estimators[name]
+        for path, value in (options or {}).items():
+            keys = path.removeprefix(f"estimators.{name}.").split(".")
+            table = _replaced(table, keys, value, path, existing=True)
+        return table
 
     def fingerprint(self) -> str:
         """A digest of everything that the results depend on but versions and devices."""
         # The order of axes and of methods is the order of the results; that of options is nothing.
-        ordered = [list(self.grid.items()), list(self.estimators)]
+        ordered = [[(axis.name, axis.columns) for axis in self.axes], list(self.estimators)]
         text = json.dumps([self.to_table(), ordered, self.block_size], sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -334,8 +370,8 @@ def _from_table(path: str, kind: type, table: Mapping[str, Any]) -> Any:
 def _replaced(node: Any, keys: Sequence[str], value: Any, path: str, *, existing: bool = False) -> Any:
     """`node` with the leaf at `keys` replaced; only options of methods and processes may be new."""
     if not keys:
-        if existing and isinstance(node, str | Mapping | Sequence | Problem):
-            raise ValueError(f"grid: {path} is not a number")
+        if existing:
+            _check_leaf(path, node, value)
         return value
     head, *rest = keys
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
@@ -350,6 +386,24 @@ def _replaced(node: Any, keys: Sequence[str], value: Any, path: str, *, existing
     if rest and head not in node:
         build.known(path, head, node)
     return {**node, head: _replaced(node.get(head), rest, value, path, existing=existing)}
+
+
+def _check_leaf(path: str, node: Any, value: Any) -> None:
+    """Raise ValueError unless a value of an axis may stand where `node` stood."""
+    if path.endswith(".method"):
+        raise ValueError(f"grid: {path} is not a number")
+    if isinstance(value, str) and (
+        isinstance(node, str) or (node is None and path.startswith("estimators."))
+    ):
+        return
+    if isinstance(value, bool) and (isinstance(node, bool) or node is None):
+        return
+    if isinstance(value, Mapping) and isinstance(node, Mapping) and path != "problem":
+        return
+    wanted_kind = "a table" if isinstance(node, Mapping) and path.count(".") else "a number"
+    if isinstance(node, Mapping | Sequence | Problem) and not isinstance(node, str):
+        raise ValueError(f"grid: {path} is not {wanted_kind}")
+    _numbers(f"grid: {path}", value, scalar=True)
 
 
 def _numbers(path: str, value: Any, *, scalar: bool = False) -> None:
@@ -370,7 +424,11 @@ def _name(value: Any) -> Any:
 
 
 def _plain_or_same(value: Any) -> Any:
-    return np.asarray(value).tolist() if isinstance(value, np.ndarray | np.generic | jax.Array) else value
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(value).tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain_or_same(x) for key, x in value.items()}
+    return type(value)(map(_plain_or_same, value)) if type(value) in (list, tuple) else value
 
 
 def _plain(value: Any) -> Any:

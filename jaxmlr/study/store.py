@@ -2,7 +2,8 @@
 
 DIR/manifest.json       the study, its fingerprint, and the versions that compute it
 DIR/study.toml          the study, to read and to run again
-DIR/blocks/000000.npz   the metrics of block 0's trials at the recorded steps
+DIR/blocks/000000.npz   the metrics of block 0's trials at the recorded steps, then their SHA-256
+DIR/blocks/0.claim      who computes block 0, while it is computed
 DIR/results.zarr        the dataset, once all blocks are there
 """
 
@@ -16,8 +17,6 @@ import os
 import platform
 import sys
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,8 @@ from jaxmlr.study import build
 from jaxmlr.study.program import Values
 from jaxmlr.study.spec import Study
 
-FORMAT = 1
+FORMAT = 2
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def versions(study: Study) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Store:
 
     def __init__(self, study: Study, folder: Path):
         self._study, self.folder = study, folder
-        self._blocks = folder / "blocks"
+        self.blocks = folder / "blocks"
         self._claim()
 
     def _claim(self) -> None:
@@ -101,7 +101,8 @@ class Store:
         whose = {"methods": _own_methods(self._study), "study": self._study.to_table()}
         ours = versions(self._study) | whose
         try:
-            occupied = self.folder.exists() and any(self.folder.iterdir())
+            # A temporary file is that of another process, which begins at this moment, or was killed.
+            occupied = self.folder.exists() and any(p.suffix != ".tmp" for p in self.folder.iterdir())
         except OSError as error:
             raise ValueError(f"{self.folder} is not a folder that can be used: {error.strerror}") from error
         if occupied and not manifest.is_file():
@@ -112,30 +113,36 @@ class Store:
             except (OSError, ValueError) as error:
                 raise ValueError(f"{manifest} cannot be read: {error}") from error
             difference = _difference(theirs, ours)
-            begun = any(self._blocks.glob("*.npz")) or (self.folder / "results.zarr").exists()
+            begun = any(self.blocks.glob("*.npz")) or (self.folder / "results.zarr").exists()
             if difference and begun:
                 raise ValueError(f"{self.folder} holds another study: {difference}; choose another folder")
         try:
-            self._blocks.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             write(manifest, json.dumps(ours, indent=1).encode())
             write(self.folder / "study.toml", tomli_w.dumps(self._study.to_table()).encode())
+            self.blocks.mkdir(exist_ok=True)
         except OSError as error:
             raise ValueError(f"{self.folder} cannot be written: {error.strerror}") from error
 
     def _path(self, block: int) -> Path:
-        return self._blocks / f"{block:06d}.npz"
+        return self.blocks / f"{block:06d}.npz"
 
     def missing(self) -> list[int]:
         """Blocks that are still to be computed, in order; a damaged file counts as missing."""
         return [block for block in range(self._study.blocks) if not self._sound(block)]
 
+    def has(self, block: int) -> bool:
+        """Whether a block has been saved."""
+        return self._path(block).is_file()
+
     def _sound(self, block: int) -> bool:
-        if not self._path(block).is_file():
+        if not self.has(block):
             return False
         try:
             self.load(block)
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError) as error:
             print(f"{self._path(block)} is damaged and is computed again: {error}", file=sys.stderr)
+            self._path(block).unlink()
             return False
         return True
 
@@ -144,12 +151,21 @@ class Store:
         content = io.BytesIO()
         flat = {f"{name}/{metric}": x for name, table in found.items() for metric, x in table.items()}
         np.savez_compressed(content, **flat)
-        write(self._path(block), content.getvalue())
+        whole = content.getvalue()
+        write(self._path(block), whole + hashlib.sha256(whole).digest())
 
     def load(self, block: int) -> Values:
-        """Read a block's metrics; the file's checksums are verified."""
+        """Read a block's metrics.
+
+        Raises:
+          ValueError: the file is not what was written.
+        """
         found: Values = {}
-        with np.load(io.BytesIO(self._path(block).read_bytes()), allow_pickle=False) as file:
+        content = self._path(block).read_bytes()
+        whole, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+        if hashlib.sha256(whole).digest() != digest:
+            raise ValueError("its checksum is another one")
+        with np.load(io.BytesIO(whole), allow_pickle=False) as file:
             for key in file.files:
                 name, metric = key.rsplit("/", 1)
                 found.setdefault(name, {})[metric] = file[key]
