@@ -108,7 +108,7 @@ def _argument(better: Callable[[Any, Any], Any]) -> Rule:
             place = jnp.zeros_like(best, dtype)
             for k, entry in enumerate(rest, start=1):
                 wins = better(entry, best) | ((entry != entry) & (best == best))
-                best, place = jnp.where(wins, entry, best), jnp.where(wins, jnp.asarray(k, dtype), place)
+                best, place = lax.select(wins, entry, best), lax.select(wins, jnp.full_like(place, k), place)
             flat.append(place)
         return [regroup(flat, rows.shape[:-1])]
 

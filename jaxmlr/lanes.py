@@ -21,6 +21,7 @@ from jax import lax
 from jax.extend import core
 
 from jaxmlr._lane_rules import MOVES, RULES, Eqn, Rule, bind, by_vmap
+from jaxmlr._lane_sharing import shared
 from jaxmlr._lane_values import LARGE as LARGE
 from jaxmlr._lane_values import Batched, Value, join, pack, scalars, small, unpack, varies
 
@@ -56,9 +57,13 @@ def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*jax.tree.unflatten(tree, flat_args))
 
         jaxpr, out_shape = jax.make_jaxpr(flat, return_shape=True)(*one_trial)
-        values = [small(Batched(jnp.asarray(leaf))) for leaf in leaves]
-        results = [join(value, size) for value in _evaluate(jaxpr, values, size)]
-        return jax.tree.unflatten(jax.tree.structure(out_shape), results)
+
+        def results(*leaves: Any) -> list[jax.Array]:
+            values = [small(Batched(leaf)) for leaf in leaves]
+            return [join(value, size) for value in _evaluate(jaxpr, values, size)]
+
+        found = shared(results)(*map(jnp.asarray, leaves))
+        return jax.tree.unflatten(jax.tree.structure(out_shape), found)
 
     return batched
 
@@ -183,7 +188,7 @@ def _scan(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
 
     start = pack(inputs[first:last], varying, size)
     how = {"length": p["length"], "reverse": p["reverse"], "unroll": p["unroll"]}
-    flat, columns = lax.scan(step, start, rows, **how)
+    flat, columns = lax.scan(shared(step), start, rows, **how)
     ys = [Batched(jnp.moveaxis(y, 0, 1)) if v else y for y, v in zip(columns, y_varies, strict=True)]
     return [*unpack(flat, varying, shapes), *ys]
 
@@ -205,7 +210,7 @@ def _while(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
         carry = unpack(flat, varying, shapes)
         return pack(_evaluate(p["body_jaxpr"], [*inputs[first:last], *carry], size), varying, size)
 
-    return unpack(lax.while_loop(go_on, body, pack(inputs[last:], varying, size)), varying, shapes)
+    return unpack(lax.while_loop(go_on, shared(body), pack(inputs[last:], varying, size)), varying, shapes)
 
 
 def _inline(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:

@@ -87,9 +87,9 @@ def normal(pair: Words, dtype: jax.typing.DTypeLike) -> jax.Array:
     reflect = ((second >> 30) & 1) == 0
     centred = jax.lax.bitcast_convert_type(second << 2, jnp.int32).astype(dtype)
     sine, cosine = _sine_cosine(centred * (math.pi / 4 * 2.0**-31))
-    return jnp.concatenate(
-        [radius * jnp.where(reflect, cosine, sine), radius * jnp.where(reflect, sine, cosine)]
-    )
+    z = jax.lax.complex(radius * jnp.where(reflect, cosine, sine), radius * jnp.where(reflect, sine, cosine))
+    z = jax.lax.optimization_barrier(z)
+    return jnp.concatenate([jnp.real(z), jnp.imag(z)])
 
 
 def _sine_cosine(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
