@@ -88,6 +88,7 @@ def normal(pair: Words, dtype: jax.typing.DTypeLike) -> jax.Array:
     centred = jax.lax.bitcast_convert_type(second << 2, jnp.int32).astype(dtype)
     sine, cosine = _sine_cosine(centred * (math.pi / 4 * 2.0**-31))
     z = jax.lax.complex(radius * jnp.where(reflect, cosine, sine), radius * jnp.where(reflect, sine, cosine))
+    # One stored result for both: XLA on CPU would compute the words anew for each.
     z = jax.lax.optimization_barrier(z)
     return jnp.concatenate([jnp.real(z), jnp.imag(z)])
 
@@ -112,6 +113,6 @@ def row(
     pairs = -(-normals // 2)
     first, second = words(key, trial, step, pairs + 1)
     gaussian = normal((first[:pairs], second[:pairs]), dtype)[:normals]
-    # Without the barrier XLA on CPU would compute the words anew for everything that uses them.
+    # Likewise for what uses a row; and real parts are loaded faster than parts of complex numbers.
     gaussian, flat = jax.lax.optimization_barrier((gaussian, uniform(first[pairs], dtype)))
     return gaussian, flat
