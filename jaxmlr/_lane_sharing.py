@@ -3,7 +3,7 @@
 XLA on CPU makes each stored result a loop of its own, without results in common, and fuses into it all that
 it needs, however often other loops have computed the same. For thousands of entries that repetition is most
 of the run time and nearly all of the compile time. `shared` finds the values that are worth a loop of their
-own and puts an `optimization_barrier` behind each.
+own and keeps them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax import lax
 from jax.extend import core
 
 from jaxmlr._lane_rules import Eqn, bind
+from jaxmlr._stored import stored
 
 MOST_REPEATED = 4  # operations on a vector of trials that several loops repeat rather than load their result
 MOST_REPEATED_SCALAR = 40  # the same where no trial matters: once a loop, not once a trial
@@ -35,13 +35,13 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*args)
         nodes, results = _distinct(closed.jaxpr)
         nodes = _needed(nodes, results)
-        stored = _stored(nodes, results)
+        kept = _worth_storing(nodes, results)
         inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
         env = dict(zip(inputs, [*closed.consts, *jax.tree.leaves(args)], strict=True))
         for eqn, names in nodes:
             outputs = bind(eqn, [_read(env, name) for name in names])
             for var, value in zip(eqn.outvars, outputs, strict=True):
-                env[var] = lax.optimization_barrier(value) if var in stored else value
+                env[var] = stored(value) if var in kept else value
         return jax.tree.unflatten(jax.tree.structure(shape), [_read(env, name) for name in results])
 
     return once
@@ -110,20 +110,20 @@ def _alone(eqn: Eqn) -> bool:
     return eqn.primitive.multiple_results or eqn.primitive.name == "concatenate"
 
 
-def _stored(nodes: Sequence[_Node], results: Sequence[Any]) -> set[Any]:
+def _worth_storing(nodes: Sequence[_Node], results: Sequence[Any]) -> set[Any]:
     """The variables that more than one loop needs, and that cost more to compute than to load."""
     unaided = _used_apart(nodes, results, _costs(nodes, set()))
     # Beside what is stored by now, much of it has become cheap.
     return _used_apart(nodes, results, _costs(nodes, unaided))
 
 
-def _costs(nodes: Sequence[_Node], stored: set[Any]) -> dict[Any, int]:
-    """Operations that each variable takes where those in `stored` are loaded."""
+def _costs(nodes: Sequence[_Node], kept: set[Any]) -> dict[Any, int]:
+    """Operations that each variable takes where those in `kept` are loaded."""
     costs: dict[Any, int] = {}
     for eqn, names in nodes:
         if _alone(eqn):
             continue
-        below = sum(costs.get(name, 0) for name in {*_variables(names)} - stored)
+        below = sum(costs.get(name, 0) for name in {*_variables(names)} - kept)
         costs[eqn.outvars[0]] = below + _COST.get(eqn.primitive.name, 1)
     return costs
 
@@ -136,7 +136,7 @@ def _used_apart(nodes: Sequence[_Node], results: Sequence[Any], costs: dict[Any,
     def use(name: Any, where: Any) -> None:
         loop[name] = where if loop.get(name, where) is where else several
 
-    stored = set()
+    kept = set()
     for name in _variables(results):
         use(name, name)
     for eqn, names in reversed(nodes):
@@ -148,8 +148,8 @@ def _used_apart(nodes: Sequence[_Node], results: Sequence[Any], costs: dict[Any,
         here = loop.get(var)
         most = MOST_REPEATED if var.aval.shape else MOST_REPEATED_SCALAR
         if here is several and costs[var] > most:
-            stored.add(var)
+            kept.add(var)
             here = var
         for name in _variables(names):
             use(name, here)
-    return stored
+    return kept
