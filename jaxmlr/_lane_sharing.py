@@ -33,18 +33,75 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def once(*args: Any) -> Any:
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*args)
-        nodes, results = _distinct(closed.jaxpr)
-        nodes = _needed(nodes, results)
-        kept = _worth_storing(nodes, results)
-        inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
-        env = dict(zip(inputs, [*closed.consts, *jax.tree.leaves(args)], strict=True))
-        for eqn, names in nodes:
-            outputs = bind(eqn, [_read(env, name) for name in names])
-            for var, value in zip(eqn.outvars, outputs, strict=True):
-                env[var] = stored(value) if var in kept else value
-        return jax.tree.unflatten(jax.tree.structure(shape), [_read(env, name) for name in results])
+        found = _evaluate(closed, _distinct(closed.jaxpr), jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shape), found)
 
     return once
+
+
+class Loop:
+    """A loop's step with each of its values computed once, and each part of its carry carried once.
+
+    Parts are the same where they start the same and the step keeps them so, as the two halves of a symmetric
+    matrix: that is found by taking all that start the same for one, and parting those that one step parts.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[Any, Any], tuple[list[jax.Array], Any]],
+        carry: Sequence[jax.Array],
+        keys: Sequence[Any],
+        row: Any,
+    ):
+        """Of `step(carry, row) -> (carry, y)`; equal `keys` say which parts of the carry start the same."""
+        size, parted = len(carry), _first_places(keys)
+        self._of: list[int] = []  # the part that stands for each
+        while parted != self._of:
+            self._of = parted
+            self._kept = sorted(set(parted))
+            self._closed, (_, y) = jax.make_jaxpr(
+                lambda few, row: step(self.all(few), row), return_shape=True
+            )(self.few(carry), row)
+            nodes, results = _distinct(self._closed.jaxpr)
+            names = [id(name) if isinstance(name, core.Literal) else name for name in results[:size]]
+            parted = _first_places(list(zip(self._of, names, strict=True)))
+        self._y = jax.tree.structure(y)
+        self._found = nodes, [results[k] for k in self._kept] + results[size:]
+
+    def few(self, carry: Sequence[jax.Array]) -> list[jax.Array]:
+        """The parts that are carried."""
+        return [carry[k] for k in self._kept]
+
+    def all(self, few: Sequence[jax.Array]) -> list[jax.Array]:
+        """All parts, from those that are carried."""
+        return [few[self._kept.index(k)] for k in self._of]
+
+    def step(self, few: Sequence[jax.Array], row: Any) -> tuple[list[jax.Array], Any]:
+        """One step of the parts that are carried."""
+        found = _evaluate(self._closed, self._found, [*few, *jax.tree.leaves(row)])
+        return found[: len(few)], jax.tree.unflatten(self._y, found[len(few) :])
+
+
+def _first_places(keys: Sequence[Any]) -> list[int]:
+    """Where each key stands first."""
+    first: dict[Any, int] = {}
+    return [first.setdefault(key, place) for place, key in enumerate(keys)]
+
+
+def _evaluate(
+    closed: Any, found: tuple[list["_Node"], list[Any]], args: Sequence[jax.Array]
+) -> list[jax.Array]:
+    """The results named in `found`, with what is worth it stored."""
+    nodes, results = found
+    nodes = _needed(nodes, results)
+    kept = _worth_storing(nodes, results)
+    inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
+    env = dict(zip(inputs, [*closed.consts, *args], strict=True))
+    for eqn, names in nodes:
+        outputs = bind(eqn, [_read(env, name) for name in names])
+        for var, value in zip(eqn.outvars, outputs, strict=True):
+            env[var] = stored(value) if var in kept else value
+    return [_read(env, name) for name in results]
 
 
 class _Node(NamedTuple):

@@ -89,6 +89,21 @@ def pack(values: Sequence[Value], varying: Sequence[bool], size: int) -> list[ja
     return flat
 
 
+def origins(values: Sequence[Value], varying: Sequence[bool]) -> list[Any]:
+    """For every array that `pack` makes, a key; equal keys stand for equal arrays."""
+    keys: list[Any] = []
+    for value, does_vary in zip(values, varying, strict=True):
+        whole = isinstance(value, Batched) or math.prod(np.shape(value)) > LARGE
+        if whole or not does_vary:
+            keys.append(object())
+        elif varies(value) or isinstance(value, jax.core.Tracer):
+            keys.extend(map(id, entries(value).reshape(-1)))
+        else:
+            known = np.asarray(value)
+            keys.extend((known.dtype.str, entry.tobytes()) for entry in known.reshape(-1))
+    return keys
+
+
 def unpack(
     flat: Sequence[jax.Array], varying: Sequence[bool], shapes: Sequence[tuple[int, ...]]
 ) -> list[Value]:
