@@ -48,11 +48,12 @@ def folded(eqn: Eqn, inputs: Sequence[Value]) -> list[Value] | None:
 
     They are exact here as in XLA: moves, comparisons, and operations of one rounding.
     """
-    name, (out, *_) = eqn.primitive.name, [var.aval for var in eqn.outvars]
-    if name not in _FOLDED or math.prod(out.shape) > LARGE:
+    name = eqn.primitive.name
+    if name not in _FOLDED:
         return None
+    out = eqn.outvars[0].aval
     avals = [atom.aval for atom in eqn.invars]
-    if not all(map(known, inputs)) or not all(map(_plain, (out, *avals))):
+    if math.prod(out.shape) > LARGE or not all(map(known, inputs)) or not all(map(_plain, (out, *avals))):
         return None
     if out.dtype.kind != "f" and any(aval.dtype.kind == "f" for aval in avals) and out.dtype.kind != "b":
         return None  # numbers out of range become others here

@@ -93,11 +93,13 @@ def origins(values: Sequence[Value], varying: Sequence[bool]) -> list[Any]:
     """For every array that `pack` makes, a key; equal keys stand for equal arrays."""
     keys: list[Any] = []
     for value, does_vary in zip(values, varying, strict=True):
-        whole = isinstance(value, Batched) or math.prod(np.shape(value)) > LARGE
-        if whole or not does_vary:
+        size = math.prod(value.array.shape[1:] if isinstance(value, Batched) else np.shape(value))
+        if not does_vary or size > LARGE:
             keys.append(object())
-        elif varies(value) or isinstance(value, jax.core.Tracer):
-            keys.extend(map(id, entries(value).reshape(-1)))
+        elif isinstance(value, Batched | jax.core.Tracer):
+            keys.extend(object() for _ in range(size))
+        elif varies(value):
+            keys.extend(map(id, value.reshape(-1)))
         else:
             known = np.asarray(value)
             keys.extend((known.dtype.str, entry.tobytes()) for entry in known.reshape(-1))

@@ -90,3 +90,75 @@ def test_a_method_writes_a_step_once_however_many_entries_use_it():
 
     text = str(jax.make_jaxpr(lanes(step))(jnp.ones((5, 16))))
     assert text.count("optimization_barrier") == 1
+
+
+def carried(step, *start):
+    """How many arrays the scan of `step` carries in lanes; its results are those of vmap."""
+
+    def run(x, *start):
+        return lax.scan(lambda c, k: (step(c, x, k), None), start, jnp.arange(4.0))[0]
+
+    made = jax.make_jaxpr(lanes(lambda x: run(x, *start)))(X)
+    (loop,) = [eqn for eqn in made.eqns if eqn.primitive.name == "scan"]
+    for found, wanted in zip(
+        lanes(lambda x: run(x, *start))(X), jax.vmap(lambda x: run(x, *start))(X), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-13)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
+    return len(loop.outvars)
+
+
+def test_the_two_halves_of_a_symmetric_matrix_are_carried_once():
+    def downdate(c, x, k):
+        u = x * jnp.array([1.0, 2.0]) + k
+        pu = c[0] @ u
+        return (c[0] - jnp.outer(pu, pu) / (1 + u @ pu),)
+
+    assert carried(downdate, jnp.eye(2)) == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "start", "parts"),
+    [
+        (lambda c, x, k: (c[0] + x, c[1] + x), (0.0, 0.0), 1),
+        (lambda c, x, k: (c[0] + x, c[1] + x), (0.0, 1.0), 2),
+        (lambda c, x, k: (c[0] * x, c[1] * x), (0.0, -0.0), 2),
+        (lambda c, x, k: (c[0] + x, c[0] + x), (0.0, 1.0), 2),
+        # The first two part in the second step only, because the last two do in the first.
+        (lambda c, x, k: (c[0] + c[2], c[1] + c[3], c[2] + x, c[3] - x), (0.0, 0.0, 0.0, 0.0), 4),
+        (lambda c, x, k: (c[0] + c[2], c[1] + c[3], c[2] + x, c[3] + x), (0.0, 0.0, 2.0, 2.0), 2),
+        (lambda c, x, k: (jnp.where(k > 1, x, c[0]), c[1] * 1.0 + 0 * x), (0.5, 0.5), 2),
+    ],
+)
+def test_parts_of_a_carry_that_stay_the_same_are_carried_once(step, start, parts):
+    assert carried(step, *map(jnp.asarray, start)) == parts
+
+
+def test_parts_that_start_as_arguments_are_the_same_only_if_they_are_one():
+    def run(x, y):
+        def step(c, k):
+            return ((c[0] * k + 1, c[1] * k + 1, c[2] * k + 1), None)
+
+        return lax.scan(step, (x, x, y), jnp.arange(4.0))[0]
+
+    made = jax.make_jaxpr(lanes(run))(X, Y)
+    (loop,) = [eqn for eqn in made.eqns if eqn.primitive.name == "scan"]
+    assert len(loop.outvars) == 2
+    for found, wanted in zip(lanes(run)(X, Y), jax.vmap(run)(X, Y), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+def test_a_while_loop_carries_what_stays_the_same_once():
+    def run(x):
+        def go_on(c):
+            return c[0] < 5
+
+        return lax.while_loop(
+            go_on, lambda c: (c[0] + 1, c[1] * x, c[2] * x), (0, jnp.ones(()), jnp.ones(()))
+        )
+
+    made = jax.make_jaxpr(lanes(run))(X)
+    (loop,) = [eqn for eqn in made.eqns if eqn.primitive.name == "while"]
+    assert len(loop.outvars) == 2
+    for found, wanted in zip(lanes(run)(X), jax.vmap(run)(X), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-14)
