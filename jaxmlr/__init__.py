@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from jaxmlr import _jaxlib as _jaxlib  # first: it refuses a jaxlib that computes wrong numbers
+from jaxmlr import diagnostics as diagnostics
 from jaxmlr import metrics as metrics
 from jaxmlr import theory as theory
 from jaxmlr.batch import Fit as Fit
@@ -19,6 +20,7 @@ from jaxmlr.batch import select as select
 from jaxmlr.batch import standard_errors as standard_errors
 from jaxmlr.data import processes as processes
 from jaxmlr.data.simulate import simulate as simulate
+from jaxmlr.diagnostics import diagnosed as diagnosed
 from jaxmlr.estimator import Estimator as Estimator
 from jaxmlr.estimator import Info as Info
 from jaxmlr.estimator import run as run

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxmlr import metrics
+from jaxmlr import diagnostics, metrics
 from jaxmlr.data import noise
 from jaxmlr.data.simulate import Observation, stream
 from jaxmlr.estimator import nearest
@@ -73,6 +73,8 @@ def _measured(
         found["coefficient_error"] = metrics.coefficient_error(mixture, truth)
     if "scale" in wanted:
         found["scale"] = metrics.scale(mixture)
+    # Diagnostics are of streams.
+    found |= {name: jnp.full_like(finite, jnp.nan) for name in wanted if name in diagnostics.METRICS}
     for name in metrics.CUMULATIVE:
         excess = f"excess_{name}"
         if name in wanted or excess in wanted:

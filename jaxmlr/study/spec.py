@@ -12,7 +12,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from jaxmlr import _check, metrics
+from jaxmlr import _check, diagnostics, metrics
 from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
@@ -106,6 +106,7 @@ class Study:
         all combinations are run, on the same noise.
       block: trials computed together; None chooses by the number of trials. It is part of the results.
       precision: "float32" or "float64".
+      diagnostics: true adds all of `jaxmlr.diagnostics.METRICS` to the metrics.
 
     Raises:
       ValueError: anything is missing, unknown, of the wrong kind or out of range; the message names it.
@@ -122,6 +123,7 @@ class Study:
     grid: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
     block: int | None = None
     precision: str = "float32"
+    diagnostics: bool = False
 
     def __post_init__(self) -> None:
         """Turn tables into dataclasses and arrays into lists, and check everything."""
@@ -151,6 +153,11 @@ class Study:
             raise ValueError(f"metrics must be a list of names, not {names!r}")
         for name in self.metrics:
             build.known("metrics", name, metrics.METRICS)
+        if not isinstance(self.diagnostics, bool):
+            raise ValueError(f"diagnostics must be true or false, not {self.diagnostics!r}")
+        if self.diagnostics:
+            names = tuple(dict.fromkeys((*names, *diagnostics.METRICS)))
+            object.__setattr__(self, "metrics", names)
         with jax.enable_x64(self.precision == "float64"):
             self._check_estimators()
         self._check_grid()
