@@ -50,57 +50,6 @@ CASES = {  # planted alarm or None, share p, process, method
     "p = .5, eq. (17)": ("balanced", 0.5, processes.decaying_ar(), good),
     "step size 1": ("diverged", 0.7, processes.gaussian(), unstable),
 }
-IMPLIED. The last two lines are each alarm's
-least detection rate where it is planted, and its greatest rate where it is neither planted nor implied.
-"""
-
-import argparse
-import time
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-
-import jaxmlr
-from jaxmlr import diagnostics, processes
-from jaxmlr.data.simulate import stream
-
-BETA = (1.0, -1.5)
-
-
-def good(noise_variance=1.0, **options):
-    return jaxmlr.two_step(noise_variance, **{"gain": "newton", "bound": 3.0, **options})
-
-
-def unstable():
-    half = jnp.full(2, 0.5, jnp.float32)
-    start = jaxmlr.Mixture(jnp.asarray([[0.5, 0.5], [-0.5, -0.5]], jnp.float32), half, jnp.float32(1))
-    return jaxmlr.online_gradient(optax.sgd(1.0), start)
-
-
-CASES = {  # planted alarm or None, share p, process, method
-    "healthy, normal": (None, 0.7, processes.gaussian(), good),
-    "healthy, p = .9": (None, 0.9, processes.gaussian(), good),
-    "healthy, p = .6": (None, 0.6, processes.ar(0.5), good),
-    "healthy, AR(.8)": (None, 0.7, processes.ar(0.8), good),
-    "healthy, adaptive": (None, 0.5, processes.gaussian(), lambda: jaxmlr.adaptive()),
-    "decay .1, eq. (17)": ("fading", 0.7, processes.decaying_ar(), good),
-    "decay .3": ("weak", 0.7, processes.decaying_ar(decay=0.3), good),
-    "one direction never visited": ("weak", 0.7, processes.unexcited(), good),
-    "|phi|^2 ~ n^.25": ("growing", 0.7, processes.growing(0.25), lambda: good(delta=0.25)),
-    "|phi|^2 ~ n^.6": ("growing", 0.7, processes.growing(0.6), lambda: good(delta=0.6)),
-    "C = 1, p = .6": ("bounded", 0.6, processes.gaussian(), lambda: good(bound=1.0)),
-    "sigma^2 12 for 1": ("overdamped", 0.7, processes.gaussian(), lambda: good(12.0)),
-    "p = .5": ("balanced", 0.5, processes.gaussian(), good),
-    "p = .5, eq. (17)": ("balanced", 0.5, processes.decaying_ar(), good),
-    "step size 1": (
-        "diverged",
-        0.7,
-        processes.gaussian(),
-        lambda: jaxmlr.online_gradient(optax.sgd(1.0), lines()),
-    ),
-}
 IMPLIED = {
     "p = .5": {"bounded"},  # theta near 0 asks for an infinite q
     "p = .5, eq. (17)": {"fading", "bounded"},
