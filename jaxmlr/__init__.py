@@ -18,6 +18,7 @@ from jaxmlr.batch import hard_em as hard_em
 from jaxmlr.batch import icl as icl
 from jaxmlr.batch import select as select
 from jaxmlr.batch import standard_errors as standard_errors
+from jaxmlr.data import disturbances as disturbances
 from jaxmlr.data import processes as processes
 from jaxmlr.data.simulate import simulate as simulate
 from jaxmlr.diagnostics import diagnosed as diagnosed

@@ -30,7 +30,7 @@ def values(study: Study, trials: jax.Array) -> build.PrefixValues:
     key = jax.random.key(study.seed)
 
     def draw(trial: jax.Array) -> Observation:
-        source = stream(key, truth, problem.regressors(), trial)
+        source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
         steps = jnp.arange(1, longest + 1, dtype=jnp.int32)
         data: Observation = jax.lax.scan(source.step, source.init(), steps)[1]
         return data

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxmlr import _check, diagnostics, metrics
+from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
@@ -31,6 +32,7 @@ class Problem:
       p: share of the component +beta, in (0, 1).
       weights: (K,) shares of the components, sum 1.
       noise_variance: sigma^2, one number or (K,).
+      noise: `{kind, **parameters}` of a function in `jaxmlr.disturbances`; None means normal.
     """
 
     process: Mapping[str, Any]
@@ -38,11 +40,15 @@ class Problem:
     p: Any = None
     weights: Any = None
     noise_variance: Any = 1.0
+    noise: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and ranges."""
         if not isinstance(self.process, Mapping):
             raise ValueError(f"problem.process must be a table with a kind, not {self.process!r}")
+        if self.noise is not None and not isinstance(self.noise, Mapping):
+            raise ValueError(f"problem.noise must be a table with a kind, not {self.noise!r}")
+        self.disturbance()
         for name in ("coefficients", "p", "weights", "noise_variance"):
             value = getattr(self, name)
             if value is not None:
@@ -84,6 +90,10 @@ class Problem:
     def regressors(self) -> Process:
         """The regressor process."""
         return build.process(self.process)
+
+    def disturbance(self) -> Disturbance | None:
+        """The law of the noise, None if normal."""
+        return None if self.noise is None else build.disturbance(self.noise)
 
 
 @dataclasses.dataclass(frozen=True)
