@@ -59,6 +59,8 @@ def stream(
         chosen = jnp.arange(components, dtype=jnp.int32) == label
         mean = jnp.sum(jnp.where(chosen, mixture.lines(phi), 0))
         y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * law.draw(normals[dim:], phi)
+        if process.observe is not None:
+            state = process.observe(state, phi, y)
         return state, Observation(phi, y, label)
 
     return Stream(init, step)

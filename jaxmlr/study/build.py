@@ -20,7 +20,7 @@ from jaxmlr.data import disturbances, processes
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 
-PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited")
+PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited", "closed_loop")
 DISTURBANCES = ("gaussian", "student_t", "laplace", "skewed", "contaminated", "heteroscedastic")
 METHODS = (
     "two_step",
@@ -293,6 +293,8 @@ def fits(path: str, made: processes.Process, dim: int, dtype: DTypeLike) -> None
     try:
         start = jax.eval_shape(made.init, phi)
         after, drawn = jax.eval_shape(made.step, start, number, phi)
+        if made.observe is not None:
+            after = jax.eval_shape(made.observe, after, drawn, number)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {_first_line(error)}") from error
     _same(f"{path}: phi", phi, drawn)
