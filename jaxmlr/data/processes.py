@@ -174,15 +174,14 @@ def closed_loop(
 ) -> Process:
     """An ARX plant under certainty-equivalence control: phi depends on past responses and estimates.
 
-    phi[n] = (y[n], ..., y[n-d+2], u[n]), so that y[n+1] = z (a' (y[n], ...) + b u[n]) + w, beta = (a, b), and
-    the input places the pole of the loop as if the current estimate (a_hat, b_hat) of its first line were true:
+    phi[n] = (y[n], ..., y[n-d+2], u[n]), beta = (a, b): y[n+1] = z (a' (y[n], ...) + b u[n]) + w. The input places the pole of the loop as if the current estimate (a_hat, b_hat) of its first line were true:
 
         u[n] = (pole y[n] + dither n^(-decay) e[n] - a_hat' (y[n], ...)) / b_hat,     clipped to +- limit
 
-    For the right estimate beta' phi = pole y[n] + dither n^(-decay) e[n]: with d = 2 lambda_min(n) grows like
-    n^(1 - 2 decay), and not at all for dither = 0, where phi stays on one line and beta cannot be learnt.
-    Where |b_hat| is below .1 it counts as +- .1. The setting is that of the general data conditions of arXiv 2503.18500; the plant and the
-    control law are this project's.
+    Under the right estimate beta' phi = pole y[n] + dither n^(-decay) e[n]: with d = 2 lambda_min(n) grows
+    like n^(1 - 2 decay). With dither = 0 only the moves of the estimate excite, less and less. Where |b_hat|
+    is below .1 it counts as +- .1. The setting is what the general data conditions of arXiv 2503.18500 are
+    for; the plant and the control law are this project's.
 
     Args:
       pole: in (-1, 1).
