@@ -3,10 +3,10 @@
     python experiments/closed_loop.py [--trials 500] [--steps 100000]
 
 An ARX plant y[n+1] = z (.7 y[n] + u[n]) + w, P(z = 1) = .75, sigma = 1, under certainty-equivalence pole
-placement by two_step, with a probing signal n^(-decay). For each decay, for no probing at all, and for an open
-loop that never visits one direction, where beta is not identifiable: the growth
-exponent of lambda_min, the root mean squared coefficient error of three methods along n, and how far their
-labels are from those of the true coefficients on the same data.
+placement by two_step, with a probing signal n^(-decay). For each decay, for no probing at all, and for an
+open loop that never visits one direction, where beta is not identifiable: the growth exponent of lambda_min,
+the root mean squared coefficient error of three methods along n, and how far their labels are from those of
+the true coefficients on the same data.
 """
 
 import argparse

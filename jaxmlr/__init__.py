@@ -39,6 +39,8 @@ from jaxmlr.recursive import second_moment as second_moment
 from jaxmlr.recursive import statistics_em as statistics_em
 from jaxmlr.recursive import symmetric_em as symmetric_em
 from jaxmlr.recursive import two_step as two_step
+from jaxmlr.tuning import Tuned as Tuned
+from jaxmlr.tuning import tune as tune
 
 if TYPE_CHECKING:
     from jaxmlr.study import Study as Study

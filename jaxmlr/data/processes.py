@@ -174,7 +174,8 @@ def closed_loop(
 ) -> Process:
     """An ARX plant under certainty-equivalence control: phi depends on past responses and estimates.
 
-    phi[n] = (y[n], ..., y[n-d+2], u[n]), beta = (a, b): y[n+1] = z (a' (y[n], ...) + b u[n]) + w. The input places the pole of the loop as if the current estimate (a_hat, b_hat) of its first line were true:
+    phi[n] = (y[n], ..., y[n-d+2], u[n]), beta = (a, b): y[n+1] = z (a' (y[n], ...) + b u[n]) + w. The
+    input places the pole of the loop as if the current estimate (a_hat, b_hat) of its first line were true:
 
         u[n] = (pole y[n] + dither n^(-decay) e[n] - a_hat' (y[n], ...)) / b_hat,     clipped to +- limit
 
