@@ -69,7 +69,7 @@ def tune(
       disturbance: the law of the noise, as in `simulate`.
 
     Raises:
-      ValueError: an argument is out of range; the names differ; the loss of the start is not finite.
+      ValueError: an argument is out of range; the names differ; a loss or a gradient is not finite.
     """
     if not start or set(start) != set(ranges):
         raise ValueError(f"ranges must name the settings of start, {sorted(start)}, not {sorted(ranges)}")
@@ -120,24 +120,27 @@ def tune(
     rule = optax.adam(0.2) if transformation is None else transformation
 
     @jax.jit
-    def advance(x: jax.Array, state: Any) -> tuple[jax.Array, jax.Array, Any]:
+    def advance(x: jax.Array, state: Any) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
         def loss(x: jax.Array) -> tuple[jax.Array, jax.Array]:
             value = jnp.mean(losses(x, train))
             return value, value
 
         slope, value = jax.jacfwd(loss, has_aux=True)(x)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-            moves, state = rule.update(jnp.where(jnp.isfinite(slope), slope, 0), state, x)
-        return value, optax.apply_updates(x, moves), state
+            moves, state = rule.update(slope, state, x)
+        return value, slope, optax.apply_updates(x, moves), state
 
     inside = (jnp.asarray([start[name] for name in names], dtype) - low) / (high - low)
     x = begin = jnp.log(inside / (1 - inside))
     best, state, trace = begin, rule.init(begin), []
     for _ in range(iterations + 1):
-        value, moved, state = advance(x, state)
+        value, slope, moved, state = advance(x, state)
         trace.append(float(value))
-        if not math.isfinite(trace[0]):
-            raise ValueError(f"start must have a finite loss, not {trace[0]}")
+        if not np.isfinite(np.append(slope, value)).all():
+            raise ValueError(
+                f"make must have a finite loss and gradient, not {trace[-1]} and {np.asarray(slope)} at"
+                f" { {name: float(v) for name, v in settings(x).items()} }"
+            )
         if trace[-1] == min(trace):
             best = x
         x = moved

@@ -78,8 +78,8 @@ for p in study.grid["problem.p"]:
         print(f"p = {p}: {name:13s} rms error {error:.3f}, {error / bound:.1f} times the bound")
 
 # %% [markdown]
-# Diagnostics are metrics too (`diagnostics = true` adds all of them): `alarm_balanced` is the share of trials in
-# which theta = (2p - 1) beta could not be told from 0.
+# Diagnostics are metrics too (`diagnostics = true` adds all of them): `alarm_balanced` is the share of trials
+# in which theta = (2p - 1) beta could not be told from 0.
 
 # %%
 alarm = results["alarm_balanced_mean"].sel(estimator="two_step")
