@@ -60,8 +60,8 @@ def test_evidence_is_standard_normal_under_balance() -> None:
         spread = jnp.sum(jnp.square(y)[:, None, None] * outer, axis=0)
         return diagnostics._evidence(jnp.sum(y[:, None] * phi, axis=0), spread)
 
-    z = np.asarray(jax.vmap(one)(jnp.arange(2000)))
-    assert abs(z.mean()) < 4 / np.sqrt(2000) + 0.02  # Wilson and Hilferty's own error is .02
+    z = np.asarray(jax.vmap(one)(jnp.arange(1000)))
+    assert abs(z.mean()) < 4 / np.sqrt(1000) + 0.02  # Wilson and Hilferty's own error is .02
     assert 0.9 < z.std() < 1.05
     assert np.mean(z > diagnostics.SIGNIFICANT) < 0.02
 
@@ -70,7 +70,7 @@ def test_planted_failures_are_found_and_healthy_runs_are_left_alone() -> None:
     spec = importlib.util.spec_from_file_location("diagnostics_experiment", EXPERIMENT)
     experiment = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(experiment)
-    for case in ("healthy, normal", "C = 1, p = .6", "one direction never visited", "p = .5"):
+    for case in ("healthy, normal", "C = 1, p = .6", "one direction never visited"):
         planted = experiment.CASES[case][0]
         found = experiment.rates(case, trials=200, steps=10_000)._asdict()
         for alarm in diagnostics.ALARMS:

@@ -66,6 +66,7 @@ def errors(law: disturbances.Disturbance, density: float | None, trials: int) ->
     return np.asarray(jax.jit(lanes(trial))(jnp.arange(trials, dtype=jnp.int32)))
 
 
+@pytest.mark.slow
 def test_online_em_keeps_its_efficiency_and_withstands_gross_errors() -> None:
     # Without the worst hundredth: one or two trials in 1,000 lose a line early, with and without.
     normal, robust = (

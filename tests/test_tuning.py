@@ -42,6 +42,7 @@ def test_a_bad_start_is_left_with_a_gain_on_other_trials() -> None:
     np.testing.assert_array_equal(found.loss, again.loss)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_loss() -> None:
     # One step of plain descent moves x by -rate * slope: two runs give the slope and its check.
     def loss_and_move(covariance: float) -> tuple[float, float]:

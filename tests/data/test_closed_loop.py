@@ -58,7 +58,7 @@ def test_without_probing_labels_are_learnt_and_coefficients_are_not() -> None:
             },
             estimators={
                 "two_step": {"method": "two_step", "gain": "newton", "bound": 3.0},
-                "adaptive": {"method": "adaptive"},
+                "symmetric_em": {"method": "symmetric_em", "initial_coefficients": [0.5, 0.5]},
             },
             trials=64,
             steps=5000,
