@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import jaxmlr
-from jaxmlr import Study, batch, metrics, processes, simulate, symmetric
+from jaxmlr import Study, batch, diagnostics, metrics, processes, simulate, symmetric
 from jaxmlr.study import run_block, run_study
 
 START = {"coefficients": [[0.5, -0.5], [-0.5, 0.5]], "weights": [0.5, 0.5]}
