@@ -161,7 +161,9 @@ def diagnosed(estimator: Estimator) -> Estimator:
 
 def _upper(estimator: Estimator, before: Any, row: Row) -> jax.Array:
     """The upper end of D_n: what a step with phi = 0 makes of a scale that is far too large."""
-    huge = jnp.full_like(before.scale, float(jnp.finfo(before.scale.dtype).max) ** 0.5)
+    huge = jnp.full_like(
+        before.scale, float(jnp.finfo(before.scale.dtype).max) ** 0.125
+    )  # powers of it are finite
     nothing = jax.tree.map(jnp.zeros_like, row)
     found: jax.Array = estimator.step(before._replace(scale=huge), nothing)[0].scale
     return found
