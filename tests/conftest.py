@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxmlr import Mixture, batch, recursive, symmetric
+from jaxmlr import Mixture, batch, diagnosed, recursive, symmetric
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -55,6 +55,7 @@ RECURSIVE = {  # a new method is one line here: a function that makes an Estimat
     "second_moment": lambda: recursive.second_moment(),
     "adaptive": lambda: recursive.adaptive(burn_in=20),
     "adaptive forgetting": lambda: recursive.adaptive(burn_in=20, forgetting=0.98),
+    "diagnosed": lambda: diagnosed(recursive.two_step(1.0, gain="newton", bound=3.0)),
     "adaptive_lines": lambda: recursive.adaptive_lines(3, candidates=3, burn_in=10, search=30),
 }
 

@@ -38,7 +38,7 @@ def _follow(
     problem = study.problem
     truth = problem.mixture(study.precision)
     key = jax.random.key(study.seed)
-    source = stream(key, truth, problem.regressors(), trial)
+    source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
     start_key = noise.method_key(noise.key_words(key), trial)
     start = {name: t.init(problem.dim, start_key, study.precision) for name, t in trackers.items()}
 
@@ -102,7 +102,9 @@ def _limits(study: Study, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
     def at(point: dict[str, jax.Array]) -> dict[str, jax.Array]:
         here = study.at(point)
         truth = here.problem.mixture(study.precision)
-        tracker = theory.track(truth, tuple(study.metrics), symmetric=study.problem.symmetric)
+        # The limits are those of normal noise; with another law there are none.
+        names = tuple(study.metrics) if study.problem.noise is None else ()
+        tracker = theory.track(truth, names, symmetric=study.problem.symmetric)
         values = lanes(lambda trial: _follow(here, {"limit": tracker}, trial)["limit"])(trials)
         found = {name: jnp.mean(x, axis=0) for name, x in values.items()}
         if "scale" in study.metrics:

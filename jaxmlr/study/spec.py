@@ -12,7 +12,8 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from jaxmlr import _check, metrics
+from jaxmlr import _check, diagnostics, metrics
+from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
@@ -31,6 +32,7 @@ class Problem:
       p: share of the component +beta, in (0, 1).
       weights: (K,) shares of the components, sum 1.
       noise_variance: sigma^2, one number or (K,).
+      noise: `{kind, **parameters}` of a function in `jaxmlr.disturbances`; None means normal.
     """
 
     process: Mapping[str, Any]
@@ -38,11 +40,15 @@ class Problem:
     p: Any = None
     weights: Any = None
     noise_variance: Any = 1.0
+    noise: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and ranges."""
         if not isinstance(self.process, Mapping):
             raise ValueError(f"problem.process must be a table with a kind, not {self.process!r}")
+        if self.noise is not None and not isinstance(self.noise, Mapping):
+            raise ValueError(f"problem.noise must be a table with a kind, not {self.noise!r}")
+        self.disturbance()
         for name in ("coefficients", "p", "weights", "noise_variance"):
             value = getattr(self, name)
             if value is not None:
@@ -85,6 +91,10 @@ class Problem:
         """The regressor process."""
         return build.process(self.process)
 
+    def disturbance(self) -> Disturbance | None:
+        """The law of the noise, None if normal."""
+        return None if self.noise is None else build.disturbance(self.noise)
+
 
 @dataclasses.dataclass(frozen=True)
 class Study:
@@ -106,6 +116,7 @@ class Study:
         all combinations are run, on the same noise.
       block: trials computed together; None chooses by the number of trials. It is part of the results.
       precision: "float32" or "float64".
+      diagnostics: true adds all of `jaxmlr.diagnostics.METRICS` to the metrics.
 
     Raises:
       ValueError: anything is missing, unknown, of the wrong kind or out of range; the message names it.
@@ -122,6 +133,7 @@ class Study:
     grid: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
     block: int | None = None
     precision: str = "float32"
+    diagnostics: bool = False
 
     def __post_init__(self) -> None:
         """Turn tables into dataclasses and arrays into lists, and check everything."""
@@ -151,6 +163,11 @@ class Study:
             raise ValueError(f"metrics must be a list of names, not {names!r}")
         for name in self.metrics:
             build.known("metrics", name, metrics.METRICS)
+        if not isinstance(self.diagnostics, bool):
+            raise ValueError(f"diagnostics must be true or false, not {self.diagnostics!r}")
+        if self.diagnostics:
+            names = tuple(dict.fromkeys((*names, *diagnostics.METRICS)))
+            object.__setattr__(self, "metrics", names)
         with jax.enable_x64(self.precision == "float64"):
             self._check_estimators()
         self._check_grid()
