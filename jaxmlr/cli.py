@@ -1,4 +1,4 @@
-"""The command line: jaxmlr run | show | plot | bench. Needs the extra `study`."""
+"""The command line: jaxmlr run | show | plot | fit | bench. Needs the extra `study`, and `data` for fit."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from jaxmlr.study.build import known
 from jaxmlr.study.table import tables
 
 app = typer.Typer(
-    help="Mixed linear regression: Monte Carlo studies of recursive estimators.",
+    help="Mixed linear regression: Monte Carlo studies, and fits to tables.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -130,6 +130,19 @@ def plot(
         raise ValueError(f"{error}; pip install 'jaxmlr[plot]'") from error
     for path in plotting.save(results, folder, metric or None):
         print(path)
+
+
+try:
+    from jaxmlr.fit_command import fit
+except ModuleNotFoundError as missing:
+    _why = f"{missing}; pip install 'jaxmlr[data]'"
+
+    @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+    def fit() -> None:
+        """Fit a mixture of linear regressions to a table."""
+        raise ValueError(_why)
+else:
+    app.command()(fit)
 
 
 @app.command()

@@ -83,9 +83,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         Raises:
           ValueError: bad rows, fewer than 2 of them, or a bad parameter.
         """
-        X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], y_numeric=True, ensure_min_samples=2
-        )
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True, ensure_min_samples=2)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if self.method in methods.RECURSIVE:
             if sample_weight is not None:
@@ -216,7 +214,9 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         coefficients = self.coef_
         if self.fit_intercept:
             coefficients = np.column_stack([self.intercept_, self.coef_])
-        return Mixture(*(np.asarray(leaf, np.float64) for leaf in (coefficients, self.weights_, self.noise_variance_)))
+        return Mixture(
+            *(np.asarray(leaf, np.float64) for leaf in (coefficients, self.weights_, self.noise_variance_))
+        )
 
     def _adopt(self, mixture: Mixture) -> None:
         beta = mixture.coefficients

@@ -268,9 +268,7 @@ def _fit(
         best = _sorted(best, rule.known_variance)
     near = jnp.maximum(0.01, 10 * float(jnp.finfo(data.y.dtype).eps) * jnp.abs(best.log_likelihood))
     agree = (jnp.abs(final.log_likelihood - best.log_likelihood) <= near) & (sound == sound[places[0]])
-    return best._replace(
-        converged=best.converged & sound[places[0]], agreed=jnp.sum(agree).astype(jnp.int32)
-    )
+    return best._replace(converged=best.converged & sound[places[0]], agreed=jnp.sum(agree).astype(jnp.int32))
 
 
 def plausible(mixture: Mixture, n: jax.Array, d: int, floor: jax.Array) -> jax.Array:

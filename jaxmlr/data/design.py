@@ -67,7 +67,9 @@ class Design:
             raise ValueError(f"formula {text!r}: its left side names no column")
         typed = tables.typed(frame, variables, left, None).dropna()
         if typed.empty:
-            raise ValueError("no row has all the entries that are needed" if len(frame) else "there are no rows")
+            raise ValueError(
+                "no row has all the entries that are needed" if len(frame) else "there are no rows"
+            )
         levels = {
             name: sorted(typed[name].unique()) for name in variables if typed[name].dtype == np.dtype(object)
         }
@@ -97,7 +99,9 @@ class Design:
         known = self.levels
         typed = tables.typed(frame, self.variables, (), known).dropna()
         if typed.empty:
-            return Observations(np.empty((0, len(self.names))), np.empty(0), np.empty(0, np.int64), len(frame))
+            return Observations(
+                np.empty((0, len(self.names))), np.empty(0), np.empty(0, np.int64), len(frame)
+            )
         matrices = _evaluate(self.formula, self.spec, _categories(typed, known))
         return self._observations(matrices, typed, len(frame))
 
