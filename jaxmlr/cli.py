@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from jaxmlr import bench as benchmark
+from jaxmlr import methods
 from jaxmlr._check import number
 from jaxmlr.study import Study, load, run_study
 from jaxmlr.study.build import known
@@ -132,17 +133,30 @@ def plot(
         print(path)
 
 
-try:
-    from jaxmlr.fit_command import fit
-except ModuleNotFoundError as missing:
-    _why = f"{missing}; pip install 'jaxmlr[data]'"
-
-    @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-    def fit() -> None:
-        """Fit a mixture of linear regressions to a table."""
-        raise ValueError(_why)
-else:
-    app.command()(fit)
+@app.command()
+def fit(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="CSV or Parquet file, or - for CSV on standard input.")
+    ],
+    response: Annotated[str | None, typer.Option(metavar="COLUMN", help="What to explain.")] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="As in R: 'y ~ x1 + log(x2)'; without it, all other columns.")
+    ] = None,
+    components: Annotated[
+        str, typer.Option(metavar="K|A:B", help="How many lines, or a range to choose from.")
+    ] = "2",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(methods.METHODS)}.")] = "fit",
+    criterion: Annotated[str, typer.Option(help="aic, bic or icl: what chooses from a range.")] = "bic",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
+    kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the random starts.")] = 0,
+) -> None:
+    """Fit a mixture of linear regressions to a table."""
+    try:
+        from jaxmlr import fit_command
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
+    fit_command.fit(data, response, formula, components, method, criterion, out, kind, seed)
 
 
 @app.command()

@@ -3,11 +3,9 @@
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import jax
 import platformdirs
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -20,34 +18,29 @@ FORMATS = ("csv", "parquet")
 
 
 def fit(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="CSV or Parquet file, or - for CSV on standard input.")
-    ],
-    response: Annotated[str | None, typer.Option(metavar="COLUMN", help="What to explain.")] = None,
-    formula: Annotated[
-        str | None, typer.Option(help="As in R: 'y ~ x1 + log(x2)'; the default takes all other columns.")
-    ] = None,
-    components: Annotated[
-        str, typer.Option(metavar="K|A:B", help="How many lines, or a range to choose from.")
-    ] = "2",
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(methods.METHODS)}.")] = "fit",
-    criterion: Annotated[str, typer.Option(help="aic, bic or icl: what chooses among a range.")] = "bic",
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for tables and the picture.")
-    ] = None,
-    kind: Annotated[str, typer.Option("--format", help="csv or parquet, of the tables in --out.")] = "csv",
-    seed: Annotated[int, typer.Option(min=0, help="Of the random starts.")] = 0,
+    data: str,
+    response: str | None,
+    formula: str | None,
+    components: str,
+    method: str,
+    criterion: str,
+    out: Path | None,
+    kind: str,
+    seed: int,
 ) -> None:
-    """Fit a mixture of linear regressions to a table."""
+    """Fit, print and save; the arguments are the command's options.
+
+    Raises:
+      ValueError: what the user got wrong, in one line.
+      OSError: a file that cannot be read or written.
+    """
     _check.choice("--method", method, methods.METHODS)
     _check.choice("--criterion", criterion, ("aic", "bic", "icl"))
     _check.choice("--format", kind, FORMATS)
     counts = _counts(components)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; it must be a folder")
-    # A program is compiled once for tables of like size, and found again by later commands.
-    jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxmlr"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    _keep_programs()
     if method in methods.RECURSIVE:
         if len(counts) > 1:
             raise ValueError(
@@ -61,6 +54,12 @@ def fit(
     _print(fitted)
     if out is not None:
         _save(fitted, out, kind)
+
+
+def _keep_programs() -> None:
+    """A program is compiled once for tables of like size, and found again by later commands."""
+    jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxmlr"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def _counts(text: str) -> list[int]:

@@ -118,7 +118,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             )
         return self
 
-    @available_if(_is_recursive)
+    @available_if(_is_recursive)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Go on with rows X (n, n_features) and y (n,); recursive methods only.
 
@@ -211,15 +211,14 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             self._stream.state = self.state_
 
     def _mixture(self) -> Mixture:
-        coefficients = self.coef_
+        lines: Any = self.coef_
         if self.fit_intercept:
-            coefficients = np.column_stack([self.intercept_, self.coef_])
-        return Mixture(
-            *(np.asarray(leaf, np.float64) for leaf in (coefficients, self.weights_, self.noise_variance_))
-        )
+            lines = np.column_stack([self.intercept_, self.coef_])
+        leaves: list[Any] = [lines, self.weights_, self.noise_variance_]
+        return Mixture(*(leaf.astype(np.float64) for leaf in leaves))
 
     def _adopt(self, mixture: Mixture) -> None:
-        beta = mixture.coefficients
+        beta: Any = mixture.coefficients
         self.coef_ = beta[:, 1:] if self.fit_intercept else beta
         self.intercept_ = beta[:, 0] if self.fit_intercept else np.zeros(len(beta), beta.dtype)
         self.weights_, self.noise_variance_ = mixture.weights, mixture.noise_variance

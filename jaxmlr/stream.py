@@ -50,15 +50,16 @@ class Stream:
                 padded[0][:n], padded[1][:n] = part, answers
                 self.state, info = _advance(self.estimator, self.state, *padded, n)
                 found.append((info, n))
-        parts = [(np.asarray(info.label)[:n], np.asarray(info.residual)[:n]) for info, n in found]
-        if not parts:
-            return Info(np.empty(0, np.int32), np.empty(0, self.dtype))
-        return Info(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
+        labels = [np.empty(0, np.int32), *(np.asarray(info.label)[:n] for info, n in found)]
+        residuals = [np.empty(0, self.dtype), *(np.asarray(info.residual)[:n] for info, n in found)]
+        given: list[Any] = [np.concatenate(labels), np.concatenate(residuals)]
+        return Info(*given)
 
     def mixture(self) -> Mixture:
         """The current estimate, of NumPy arrays."""
         with self._precision():
-            return Mixture(*map(np.asarray, self.estimator.mixture(self.state)))
+            estimate: Mixture = jax.tree.map(np.asarray, self.estimator.mixture(self.state))
+            return estimate
 
     def _precision(self) -> Any:
         return jax.enable_x64(self.dtype == np.float64)

@@ -134,10 +134,9 @@ def fit_rows(
             )
         criteria = pd.DataFrame.from_dict(values, orient="index").rename_axis("components")
         best = int(criteria[criterion].idxmin())
-        matrix = covariance(found[best], *scaled)
-        fit = jax.tree.map(np.asarray, units.fit(found[best], n))
-        matrix = np.asarray(units.covariance(found[best].mixture, matrix))
-        errors = ravel_pytree(fit.mixture)[1](jnp.sqrt(jnp.diagonal(jnp.asarray(matrix))))
+        fit: Fit = jax.tree.map(np.asarray, units.fit(found[best], n))
+        matrix = units.covariance(found[best].mixture, covariance(found[best], *scaled))
+        errors = ravel_pytree(fit.mixture)[1](jnp.sqrt(jnp.diagonal(matrix)))
         lower, upper = confidence_intervals(fit, errors)
         posterior = np.asarray(fit.mixture.posterior(rows.phi, rows.y))
         errors, lower, upper = jax.tree.map(np.asarray, (errors, lower, upper))
@@ -160,7 +159,7 @@ def fit_rows(
         errors,
         lower,
         upper,
-        matrix,
+        np.asarray(matrix),
         posterior,
         criteria,
         starts if method == "fit" and best > 1 else 1,
@@ -172,7 +171,8 @@ def _spurious(method: str, fit: Fit) -> bool:
     """Whether `fit` refused all that it found; a fit that is only slow has used all its steps."""
     if not np.isfinite(fit.log_likelihood):
         return True
-    return method == "fit" and fit.mixture.weights.size > 1 and not fit.converged and fit.iterations < 2000
+    slow = bool(fit.converged) or int(fit.iterations) >= 2000
+    return method == "fit" and fit.mixture.weights.size > 1 and not slow
 
 
 def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str]:
@@ -183,7 +183,7 @@ def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str
     """
     sure = float(posterior.max(axis=1).mean())
     if sure < OVERLAP:
-        yield f"the components overlap: the most probable one has posterior {sure:.2f} on average, so labels are uncertain"
+        yield f"labels are uncertain: the most probable component has posterior {sure:.2f} on average"
     n = len(rows.y)
     spread = (rows.phi - rows.phi.mean(axis=0)) / np.maximum(rows.phi.std(axis=0), np.finfo(float).tiny)
     varying = spread[:, rows.phi.std(axis=0) > 0]
@@ -217,7 +217,7 @@ def fit_stream(
 ) -> Iterator[tuple[StreamFit, np.ndarray, np.ndarray]]:
     """Run a recursive method over a file that need not fit into memory.
 
-    The first chunk gives the units, in which each x_j has mean 0 and variance 1 there, and the categories.
+    The first chunk gives the categories and the units: with an intercept, x_j of mean 0 and variance 1.
 
     Args:
       source: as in `tables.read`.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -47,15 +48,15 @@ def _some(found: TableFit) -> np.ndarray:
 def _lines(axes: Axes, found: TableFit) -> None:
     """Against the regressor whose coefficient the components differ in most, the others at their means."""
     phi, y = found.rows.phi, found.rows.y
-    beta = found.fit.mixture.coefficients
-    matters = np.ptp(beta, axis=0) * phi.std(axis=0) if len(beta) > 1 else np.abs(beta[0]) * phi.std(axis=0)
-    chosen = int(np.argmax(matters)) if matters.max() > 0 else int(np.argmax(phi.std(axis=0)))
+    beta = np.asarray(found.fit.mixture.coefficients)
+    matters = (np.ptp(beta, axis=0) if len(beta) > 1 else np.abs(beta[0])) * phi.std(axis=0)
+    chosen = int(np.argmax(matters))
     some = _some(found)
     axes.scatter(phi[some, chosen], y[some], s=12, c=_colours(found)[some], alpha=0.7, linewidths=0)
     grid = np.tile(phi.mean(axis=0), (100, 1))
     grid[:, chosen] = np.linspace(phi[:, chosen].min(), phi[:, chosen].max(), 100)
     with jax.enable_x64(True):
-        lower, upper = map(np.asarray, bands(found.fit, found.covariance, grid))
+        lower, upper = map(np.asarray, bands(found.fit, jnp.asarray(found.covariance), grid))
     for k, line in enumerate((grid @ beta.T).T):
         axes.plot(grid[:, chosen], line, color=f"C{k % 10}", label=f"component {k + 1}")
         axes.fill_between(grid[:, chosen], lower[:, k], upper[:, k], color=f"C{k % 10}", alpha=0.25)
@@ -85,7 +86,7 @@ def _criteria(axes: Axes, found: TableFit) -> None:
 
 
 def _rootogram(axes: Axes, found: TableFit) -> None:
-    """Square roots of the counts, so that the few uncertain rows are seen (Tantrum, Murua and Stuetzle 2003)."""
+    """Roots of counts, so that the few uncertain rows are seen (Tantrum, Murua and Stuetzle 2003)."""
     edges = np.linspace(0, 1, 21)
     counts = [np.sqrt(np.histogram(column, edges)[0]) for column in found.posterior.T]
     width = (edges[1] - edges[0]) / len(counts)
@@ -93,6 +94,4 @@ def _rootogram(axes: Axes, found: TableFit) -> None:
         axes.bar(
             edges[:-1] + (k + 0.5) * width, heights, width, color=f"C{k % 10}", label=f"component {k + 1}"
         )
-    axes.set(
-        xlabel="posterior", ylabel="square root of the number of rows", title="rootogram of the posteriors"
-    )
+    axes.set(xlabel="posterior", ylabel="root of the number of rows", title="rootogram of the posteriors")

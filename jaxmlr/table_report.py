@@ -26,7 +26,7 @@ def coefficients(found: TableFit | StreamFit) -> pd.DataFrame:
 
 
 def posteriors(found: TableFit) -> pd.DataFrame:
-    """A line for each row that was used: its number, response, label from 1, and posterior of each component."""
+    """For each row that was used: its number, response, label from 1, and posteriors."""
     count = found.posterior.shape[1]
     return pd.DataFrame(
         {"row": found.rows.rows, found.design.response: found.rows.y, "label": found.labels + 1}
@@ -67,7 +67,8 @@ def lines(found: TableFit | StreamFit) -> Iterator[str]:
     yield f"{found.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
     if isinstance(found, TableFit):
         if found.fit.agreed is not None:
-            yield f"{found.starts} starts; {int(found.fit.agreed)} of the best that went on ended at this optimum"
+            agreed = int(found.fit.agreed)
+            yield f"{found.starts} starts; {agreed} of the best, which went on, ended at this optimum"
         yield from found.advice
 
 
