@@ -54,11 +54,9 @@ class Loop:
         row: Any,
     ):
         """Of `step(carry, row) -> (carry, y)`; equal `keys` say which parts of the carry start the same."""
-        size, parted = len(carry), _first_places(keys)
-        self._of: list[int] = []  # the part that stands for each
+        size, parted, self._of = len(carry), _first_places(keys), [-1]  # the part that stands for each
         while parted != self._of:
-            self._of = parted
-            self._kept = sorted(set(parted))
+            self._of, self._kept = parted, sorted(set(parted))
             self._closed, (_, y) = jax.make_jaxpr(
                 lambda few, row: step(self.all(few), row), return_shape=True
             )(self.few(carry), row)

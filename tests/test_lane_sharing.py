@@ -162,3 +162,10 @@ def test_a_while_loop_carries_what_stays_the_same_once():
     assert len(loop.outvars) == 2
     for found, wanted in zip(lanes(run)(X), jax.vmap(run)(X), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+def test_a_loop_may_carry_nothing():
+    def run(x):
+        return lax.scan(lambda c, k: (c, k * x), (), jnp.arange(4.0))[1]
+
+    np.testing.assert_allclose(lanes(run)(X), jax.vmap(run)(X), rtol=1e-14)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SLOW = ("03_a_study", "04_choosing_a_method", "06_your_own_estimator")
+SLOW = ("02_two_steps_and_four_traps", "03_a_study", "04_choosing_a_method", "06_your_own_estimator")
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 SAYS = {  # a line that each must print
     "01_first_fit": "coefficients",

@@ -41,7 +41,9 @@ def optimum(oracles, datasets, name):
     return answers, phi, y, fit
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "NregFix")) for name in NAMES]
+)
 def test_standard_errors_and_criteria(oracles, datasets, name):
     answers, phi, y, fit = optimum(oracles, datasets, name)
     wanted = answers["observed_information"]

@@ -47,6 +47,7 @@ def test_the_controller_is_the_method_run_on_the_same_data() -> None:
     assert 0.6 < standard.std() < 1.2
 
 
+@pytest.mark.slow
 def test_without_probing_labels_are_learnt_and_coefficients_are_not() -> None:
     def last(dither: float) -> dict[str, np.ndarray]:
         study = Study(

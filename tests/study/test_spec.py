@@ -353,6 +353,7 @@ CHANGES = [
     {"steps": 31},
     {"record": [1, 29]},
     {"metrics": ["coefficient_error"]},
+    {"diagnostics": True},
     {"grid": {"problem.p": [0.6, 0.76]}},
     {"grid": {}},
     {"block": 9},
