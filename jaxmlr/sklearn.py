@@ -47,8 +47,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
       converged_: bool; batch methods only.
       n_iter_: int; batch methods only.
 
-    Batch methods work in standardised units. Recursive ones take every row as it is: then `partial_fit` on any
-    pieces of a stream is one scan of the method over `[1, x]`, bit for bit.
+    Batch methods work in standardised units. Recursive ones take every row as it is: then `partial_fit` on
+    any pieces of a stream is one scan of the method over `[1, x]`, bit for bit.
     """
 
     def __init__(

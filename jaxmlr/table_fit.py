@@ -200,8 +200,8 @@ def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str
         statistic = (total - left) / (rank - 1) / (left / (n - rank))
         if f_distribution.sf(statistic, rank - 1, n - rank) < LEVEL / posterior.shape[1]:
             yield (
-                f"membership of component {k + 1} depends on the regressors (R2 = {1 - left / total:.2f}), which a"
-                " mixture of lines excludes: think of a curve, a missing variable or a switch"
+                f"membership of component {k + 1} depends on the regressors (R2 = {1 - left / total:.2f}),"
+                " which a mixture of lines excludes: think of a curve, a missing variable or a switch"
             )
             return
 
