@@ -114,9 +114,8 @@ def test_where_the_model_is_wrong_it_says_so(fit, tmp_path):
     status, printed, _ = fit(tmp_path / "one.csv", "--response", "y", "--components", "1:2")
     assert (status, "component 2" in printed) == (0, False)
     assert "2 components: every optimum found is spurious" in printed
-    assert (
-        "a single line has the lower BIC" in fit(tmp_path / "one.csv", "--response", "y", "--method", "em")[1]
-    )
+    status, printed, _ = fit(tmp_path / "one.csv", "--response", "y", "--method", "em")
+    assert "a single line has the lower BIC" in printed
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,21 @@ def rows():
     return x, y, z
 
 
+EXPECTED = {
+    "check_regressors_no_decision_function": "P(z = k | x) is what a mixture predicts besides E[y | x]",
+    "check_sample_weight_equivalence_on_dense_data": "15 rows in 31 unknowns: no optimum is the only one,"
+    " and random starts draw other rows; where there is one, test_a_weight_of_two_is_two_rows",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the checks raise warnings of their own on purpose
-@parametrize_with_checks(
-    [MixtureOfLinearRegressions(), MixtureOfLinearRegressions(method="least_squares", n_components=1)]
-)
+@parametrize_with_checks([MixtureOfLinearRegressions()], expected_failed_checks=lambda _: EXPECTED)
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_finds_the_lines(rows):
     x, y, z = rows
     model = MixtureOfLinearRegressions(random_state=0).fit(x, y)
