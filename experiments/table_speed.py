@@ -2,8 +2,8 @@
 
     python experiments/table_speed.py [--rows 1000000] [--stream 10000000]
 
-A table of 10 regressors and K = 3; the fit includes its starts and, apart, its compilation. The stream is written
-to a temporary file first.
+A table of 10 regressors and K = 3; the fit includes its starts and, apart, its compilation. The stream is
+written to a temporary file first.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
         piece = 500_000
         schema = pa.schema([(name, pa.float32()) for name in (*names, "y")])
         with pq.ParquetWriter(path, schema) as writer:
-            for first in range(0, given.stream, piece):
+            for _ in range(0, given.stream, piece):
                 x, y = table(piece, 1)
                 columns = [*x.T.astype(np.float32), y.astype(np.float32)]
                 writer.write_table(pa.table(columns, schema=schema))
