@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-SLOW = ("02_two_steps_and_four_traps", "03_a_study", "04_choosing_a_method", "06_your_own_estimator")
+SLOW = (
+    "02_two_steps_and_four_traps",
+    "03_a_study",
+    "04_choosing_a_method",
+    "06_your_own_estimator",
+    "07_real_data",
+)
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 SAYS = {  # a line that each must print
     "01_first_fit": "coefficients",
@@ -16,6 +22,7 @@ SAYS = {  # a line that each must print
     "04_choosing_a_method": "outlier_density=0.001: error 0.1",
     "05_streams_that_drift": "best of these: forgetting = 0.95",
     "06_your_own_estimator": "lanes: ",
+    "07_real_data": "- membership of component",
 }
 
 

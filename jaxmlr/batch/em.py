@@ -26,6 +26,7 @@ class Fit(NamedTuple):
     trace: jax.Array  # (max_iterations + 1,) what the method raises, at the start and after every step
     iterations: jax.Array  # () int32, steps taken; the trace stays at its last value from there on
     converged: jax.Array  # () bool, whether the last step moved less than the tolerance
+    agreed: jax.Array | None = None  # () int32, of `fit` alone: how many finalists ended at this likelihood
 
 
 def em(
