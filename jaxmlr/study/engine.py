@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from jaxmlr.study import results, statistics
-from jaxmlr.study.program import ORACLE, Values, program
+from jaxmlr.study.program import ORACLE, Values, limits, program
 from jaxmlr.study.progress import TrialProgress
 from jaxmlr.study.spec import Study
 from jaxmlr.study.statistics import Summary
@@ -69,7 +69,11 @@ def run_study(
     merger = _Merger(study, store, set(missing))
     there = study.trials - sum(_trials(study, block) for block in missing)
     compile_seconds = compute_seconds = 0.0
-    with TrialProgress(study.name, study.trials, there, show=progress) as shown:
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as beside,
+        TrialProgress(study.name, study.trials, there, show=progress) as shown,
+    ):
+        bounds = beside.submit(limits, study, jax.local_devices()[0])
         if missing:
             with _placement(study, executor, len(missing)) as (submit, compile_seconds):
                 shown.start()
@@ -81,7 +85,6 @@ def run_study(
                     shown.advance(_trials(study, block))
                 compute_seconds = time.perf_counter() - clock
     merged, diverged = merger.finish()
-    limits = program(study, jax.local_devices()[0]).limits()
     steps_run = sum(_trials(study, block) for block in missing) * _observations(study)
     attributes = versions(study) | {
         "devices": len(jax.local_devices()),
@@ -91,7 +94,7 @@ def run_study(
         "trial_steps_per_second": round(steps_run / compute_seconds) if compute_seconds else 0,
     }
     oracle = merged.pop(ORACLE, {})
-    dataset = results.dataset(study, merged, diverged, oracle, limits, attributes)
+    dataset = results.dataset(study, merged, diverged, oracle, bounds.result(), attributes)
     if store is not None:
         store.publish(dataset)
     return dataset

@@ -119,25 +119,18 @@ class Program:
 
     def __init__(self, study: Study, device: jax.Device):
         self._study, self._device = study, device
-        self._limits: dict[str, np.ndarray] | None = None
         with jax.enable_x64(study.precision == "float64"):
-            self._points = self._place(study.points)
+            self._points = _place(study, device)
             began = time.perf_counter()
-            self._run = self._compile(functools.partial(_block, study), self._first(0), self._points)
+            self._run = self._compile()
             self.compile_seconds = time.perf_counter() - began
-
-    def _place(self, points: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        return {
-            path: jax.device_put(values.astype(self._study.precision), self._device)
-            for path, values in points.items()
-        }
 
     def _first(self, block: int) -> jax.Array:
         return jax.device_put(np.int32(block * self._study.block_size), self._device)
 
-    def _compile(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
-        options = {"xla_cpu_prefer_vector_width": 512} if self._device.platform == "cpu" else None
-        return jax.jit(function, compiler_options=options).lower(*args).compile()
+    def _compile(self) -> Callable[..., Any]:
+        block = functools.partial(_block, self._study)
+        return _compiled(block, self._device, self._first(0), self._points)
 
     def __call__(self, block: int) -> Values:
         """Metrics of block `block`, and `finite`: estimator -> metric -> (points, records, trials)."""
@@ -145,18 +138,28 @@ class Program:
             found: Values = jax.device_get(self._run(self._first(block), self._points))
         return found
 
-    def limits(self) -> dict[str, np.ndarray]:
-        """Limits of the study's metrics, computed once: metric -> (points, records)."""
-        if self._limits is not None:
-            return self._limits
-        with jax.enable_x64(self._study.precision == "float64"):
-            run = self._compile(functools.partial(_limits, self._study), self._points)
-            found: dict[str, np.ndarray] = jax.device_get(run(self._points))
-        if "information" in found:
-            shares = 1 if self._study.problem.symmetric else len(self._study.problem.weights)
-            found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
-        self._limits = found
-        return found
+
+def limits(study: Study, device: jax.Device) -> dict[str, np.ndarray]:
+    """Limits of the study's metrics: metric -> (points, records)."""
+    with jax.enable_x64(study.precision == "float64"):
+        points = _place(study, device)
+        run = _compiled(functools.partial(_limits, study), device, points)
+        found: dict[str, np.ndarray] = jax.device_get(run(points))
+    if "information" in found:
+        shares = 1 if study.problem.symmetric else len(study.problem.weights)
+        found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
+    return found
+
+
+def _place(study: Study, device: jax.Device) -> dict[str, jax.Array]:
+    """The grid's points, on the device."""
+    points: Mapping[str, np.ndarray] = study.points
+    return {path: jax.device_put(x.astype(study.precision), device) for path, x in points.items()}
+
+
+def _compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> Callable[..., Any]:
+    options = {"xla_cpu_prefer_vector_width": 512} if device.platform == "cpu" else None
+    return jax.jit(function, compiler_options=options).lower(*args).compile()
 
 
 _Key = tuple[Any, ...]

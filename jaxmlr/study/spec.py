@@ -19,6 +19,7 @@ from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 from jaxmlr.study import build
 
+SMALL = 10**6  # observations of one method at one grid point
 DEFAULT_METRICS = ("coefficient_error", "misclassification", "within_cluster_error")
 
 
@@ -283,9 +284,15 @@ class Study:
 
     @property
     def block_size(self) -> int:
-        """Trials computed together: an eighth of them, from 64 to 1,024, unless `block` says otherwise."""
+        """Trials computed together, unless `block` says otherwise.
+
+        An eighth of them, from 64 to 1,024; all, up to 1,024, where they are computed faster than a second
+        device compiles.
+        """
         if self.block is not None:
             return min(self.block, self.trials)
+        if self.trials <= 1024 and self.trials * self.steps <= SMALL:
+            return self.trials
         return min(self.trials, max(64, min(1024, 32 * math.ceil(self.trials / 256))))
 
     @property
