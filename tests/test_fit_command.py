@@ -99,6 +99,7 @@ def test_a_recursive_method_takes_the_rows_in_their_order(fit, tmp_path):
     assert set(labels["label"]) == {1}
 
 
+@pytest.mark.slow
 def test_where_the_model_is_wrong_it_says_so(fit, tmp_path):
     rng = np.random.default_rng(3)
     x = np.sort(rng.uniform(-2, 2, 300))

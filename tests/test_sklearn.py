@@ -64,6 +64,7 @@ def test_finds_the_lines(rows):
     assert "MixtureOfLinearRegressions" in model._repr_html_()
 
 
+@pytest.mark.slow
 def test_a_weight_of_two_is_two_rows(rows):
     x, y, _ = rows
     weight = np.ones(len(y))

@@ -76,6 +76,7 @@ def test_a_value_is_that_of_a_call_on_the_data_of_the_trial(study, values, n):
     assert_allclose(found["excess_within_cluster_error"], error - least_error, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_grid_of_batch_methods_and_no_recursive_one():
     """At each grid point the numbers are those of the study at that point alone, whatever the blocks."""
     estimators = {
