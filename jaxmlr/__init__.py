@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from jaxmlr import _jaxlib as _jaxlib  # first: it refuses a jaxlib that computes wrong numbers
+from jaxmlr import diagnostics as diagnostics
 from jaxmlr import metrics as metrics
 from jaxmlr import theory as theory
 from jaxmlr.batch import Fit as Fit
@@ -17,8 +18,10 @@ from jaxmlr.batch import hard_em as hard_em
 from jaxmlr.batch import icl as icl
 from jaxmlr.batch import select as select
 from jaxmlr.batch import standard_errors as standard_errors
+from jaxmlr.data import disturbances as disturbances
 from jaxmlr.data import processes as processes
 from jaxmlr.data.simulate import simulate as simulate
+from jaxmlr.diagnostics import diagnosed as diagnosed
 from jaxmlr.estimator import Estimator as Estimator
 from jaxmlr.estimator import Info as Info
 from jaxmlr.estimator import run as run
@@ -36,6 +39,8 @@ from jaxmlr.recursive import second_moment as second_moment
 from jaxmlr.recursive import statistics_em as statistics_em
 from jaxmlr.recursive import symmetric_em as symmetric_em
 from jaxmlr.recursive import two_step as two_step
+from jaxmlr.tuning import Tuned as Tuned
+from jaxmlr.tuning import tune as tune
 
 if TYPE_CHECKING:
     from jaxmlr.study import Study as Study

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,6 +36,35 @@ def by_vmap(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
 @functools.cache
 def _say_fallback(name: str) -> None:
     _log.debug("lanes leaves the primitive %r to vmap: no rule, or more than %d entries", name, LARGE)
+
+
+def known(value: Value) -> bool:
+    """Whether a value is there while a function is traced."""
+    return not varies(value) and not isinstance(value, jax.core.Tracer)
+
+
+def folded(eqn: Eqn, inputs: Sequence[Value]) -> list[Value] | None:
+    """The results of an equation of known numbers, if it is one of those that make starting values.
+
+    They are exact here as in XLA: moves, comparisons, and operations of one rounding.
+    """
+    name = eqn.primitive.name
+    if name not in _FOLDED:
+        return None
+    out = eqn.outvars[0].aval
+    avals = [atom.aval for atom in eqn.invars]
+    if math.prod(out.shape) > LARGE or not all(map(known, inputs)) or not all(map(_plain, (out, *avals))):
+        return None
+    if out.dtype.kind != "f" and any(aval.dtype.kind == "f" for aval in avals) and out.dtype.kind != "b":
+        return None  # numbers out of range become others here
+    numbers = [np.asarray(x, aval.dtype) for x, aval in zip(inputs, avals, strict=True)]
+    with np.errstate(all="ignore"):
+        found = np.asarray(_FOLDED[name](eqn, *numbers), out.dtype)
+    return [found.reshape(out.shape)]
+
+
+def _plain(aval: Any) -> bool:
+    return getattr(aval.dtype, "kind", "") in "biuf"
 
 
 def _aligned(entries: Sequence[Any], size: int) -> Sequence[Any]:
@@ -108,7 +138,7 @@ def _argument(better: Callable[[Any, Any], Any]) -> Rule:
             place = jnp.zeros_like(best, dtype)
             for k, entry in enumerate(rest, start=1):
                 wins = better(entry, best) | ((entry != entry) & (best == best))
-                best, place = jnp.where(wins, entry, best), jnp.where(wins, jnp.asarray(k, dtype), place)
+                best, place = lax.select(wins, entry, best), lax.select(wins, jnp.full_like(place, k), place)
             flat.append(place)
         return [regroup(flat, rows.shape[:-1])]
 
@@ -137,6 +167,21 @@ def _dot_general(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
                 flat.append(functools.reduce(lambda x, y: lax.add(*_aligned((x, y), size)), products))
     return [regroup(flat, aval.shape)]
 
+
+_FOLDED: dict[str, Callable[..., Any]] = {
+    "add": lambda eqn, x, y: x + y,
+    "and": lambda eqn, x, y: x & y,
+    "broadcast_in_dim": lambda eqn, x: _broadcast(x, eqn),
+    "convert_element_type": lambda eqn, x: x,
+    "eq": lambda eqn, x, y: x == y,
+    "ge": lambda eqn, x, y: x >= y,
+    "iota": lambda eqn: np.indices(eqn.params["shape"])[eqn.params["dimension"]],
+    "mul": lambda eqn, x, y: x * y,
+    "reshape": lambda eqn, x: x,
+    "select_n": lambda eqn, which, *cases: np.choose(which.astype(int), cases),
+    "sqrt": lambda eqn, x: np.sqrt(x),
+    "squeeze": lambda eqn, x: x,
+}
 
 _ELEMENTWISE = (
     "abs acos acosh add and asin asinh atan atan2 atanh cbrt ceil clamp complex conj"

@@ -89,6 +89,23 @@ def pack(values: Sequence[Value], varying: Sequence[bool], size: int) -> list[ja
     return flat
 
 
+def origins(values: Sequence[Value], varying: Sequence[bool]) -> list[Any]:
+    """For every array that `pack` makes, a key; equal keys stand for equal arrays."""
+    keys: list[Any] = []
+    for value, does_vary in zip(values, varying, strict=True):
+        size = math.prod(value.array.shape[1:] if isinstance(value, Batched) else np.shape(value))
+        if not does_vary or size > LARGE:
+            keys.append(object())
+        elif isinstance(value, Batched | jax.core.Tracer):
+            keys.extend(object() for _ in range(size))
+        elif varies(value):
+            keys.extend(map(id, value.reshape(-1)))
+        else:
+            known = np.asarray(value)
+            keys.extend((known.dtype.str, entry.tobytes()) for entry in known.reshape(-1))
+    return keys
+
+
 def unpack(
     flat: Sequence[jax.Array], varying: Sequence[bool], shapes: Sequence[tuple[int, ...]]
 ) -> list[Value]:

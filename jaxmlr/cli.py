@@ -1,4 +1,4 @@
-"""The command line: jaxmlr run | show | plot | bench. Needs the extra `study`."""
+"""The command line: jaxmlr run | show | plot | fit | bench. Needs the extra `study`, and `data` for fit."""
 
 import json
 import os
@@ -12,13 +12,14 @@ import typer
 from rich.console import Console
 
 from jaxmlr import bench as benchmark
+from jaxmlr import methods
 from jaxmlr._check import number
 from jaxmlr.study import Study, load, run_study
 from jaxmlr.study.build import known
 from jaxmlr.study.table import tables
 
 app = typer.Typer(
-    help="Mixed linear regression: Monte Carlo studies of recursive estimators.",
+    help="Mixed linear regression: Monte Carlo studies, and fits to tables.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -130,6 +131,32 @@ def plot(
         raise ValueError(f"{error}; pip install 'jaxmlr[plot]'") from error
     for path in plotting.save(results, folder, metric or None):
         print(path)
+
+
+@app.command()
+def fit(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="CSV or Parquet file, or - for CSV on standard input.")
+    ],
+    response: Annotated[str | None, typer.Option(metavar="COLUMN", help="What to explain.")] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="As in R: 'y ~ x1 + log(x2)'; without it, all other columns.")
+    ] = None,
+    components: Annotated[
+        str, typer.Option(metavar="K|A:B", help="How many lines, or a range to choose from.")
+    ] = "2",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(methods.METHODS)}.")] = "fit",
+    criterion: Annotated[str, typer.Option(help="aic, bic or icl: what chooses from a range.")] = "bic",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
+    kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the random starts.")] = 0,
+) -> None:
+    """Fit a mixture of linear regressions to a table."""
+    try:
+        from jaxmlr import fit_command
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
+    fit_command.fit(data, response, formula, components, method, criterion, out, kind, seed)
 
 
 @app.command()

@@ -20,9 +20,12 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from jaxmlr._lane_rules import MOVES, RULES, Eqn, Rule, bind, by_vmap
+from jaxmlr._lane_rules import MOVES, RULES, Eqn, Rule, bind, by_vmap, folded, known
+from jaxmlr._lane_sharing import Loop, shared
 from jaxmlr._lane_values import LARGE as LARGE
-from jaxmlr._lane_values import Batched, Value, join, pack, scalars, small, unpack, varies
+from jaxmlr._lane_values import Batched, Value, join, origins, pack, scalars, small, unpack, varies
+
+_CALLS = ("jit", "pjit", "closed_call")
 
 LONG = 2000  # two_step takes 554 at d = 10, adaptive 1,911 at d = 3 and 4,328 at d = 5
 
@@ -56,9 +59,13 @@ def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*jax.tree.unflatten(tree, flat_args))
 
         jaxpr, out_shape = jax.make_jaxpr(flat, return_shape=True)(*one_trial)
-        values = [small(Batched(jnp.asarray(leaf))) for leaf in leaves]
-        results = [join(value, size) for value in _evaluate(jaxpr, values, size)]
-        return jax.tree.unflatten(jax.tree.structure(out_shape), results)
+
+        def results(*leaves: Any) -> list[jax.Array]:
+            values = [small(Batched(leaf)) for leaf in leaves]
+            return [join(value, size) for value in _evaluate(jaxpr, values, size)]
+
+        found = shared(results)(*map(jnp.asarray, leaves))
+        return jax.tree.unflatten(jax.tree.structure(out_shape), found)
 
     return batched
 
@@ -81,12 +88,16 @@ def _rule(eqn: Eqn, inputs: Sequence[Value]) -> Rule:
     """How to evaluate an equation."""
     name = eqn.primitive.name
     if not any(map(varies, inputs)):
-        return lambda eqn, inputs, size: bind(eqn, inputs)
+        return _inline if name in _CALLS and all(map(known, inputs)) else _for_all_trials
     if name in _CONTROL:
         return _CONTROL[name]
     large = any(math.prod(atom.aval.shape) > LARGE for atom in (*eqn.invars, *eqn.outvars))
     empty = any(0 in atom.aval.shape for atom in eqn.outvars)
     return by_vmap if large or empty or name not in RULES else RULES[name]
+
+
+def _for_all_trials(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+    return folded(eqn, inputs) or bind(eqn, inputs)
 
 
 # ---- what depends on the trial ----------------------------------------------------------------------
@@ -138,7 +149,7 @@ def _dependent_while(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
 
 
 _DEPENDENT: dict[str, Callable[[Eqn, Sequence[bool]], list[bool]]] = {
-    **dict.fromkeys(("jit", "pjit", "closed_call"), lambda eqn, varying: _dependent(_inner(eqn), varying)),
+    **dict.fromkeys(_CALLS, lambda eqn, varying: _dependent(_inner(eqn), varying)),
     "optimization_barrier": lambda eqn, varying: list(varying),
     "scan": _dependent_scan,
     "while": _dependent_while,
@@ -182,8 +193,11 @@ def _scan(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
         return pack(out[: last - first], varying, size), ys
 
     start = pack(inputs[first:last], varying, size)
+    same = origins(inputs[first:last], varying)
+    loop = Loop(step, start, same, [jax.eval_shape(lambda row: row[0], row) for row in rows])
     how = {"length": p["length"], "reverse": p["reverse"], "unroll": p["unroll"]}
-    flat, columns = lax.scan(step, start, rows, **how)
+    flat, columns = lax.scan(loop.step, loop.few(start), rows, **how)
+    flat = loop.all(flat)
     ys = [Batched(jnp.moveaxis(y, 0, 1)) if v else y for y, v in zip(columns, y_varies, strict=True)]
     return [*unpack(flat, varying, shapes), *ys]
 
@@ -197,15 +211,19 @@ def _while(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
         return by_vmap(eqn, inputs, size)
     shapes = [var.aval.shape for var in eqn.outvars]
 
-    def go_on(flat: Sequence[jax.Array]) -> jax.Array:
+    def body(flat: Sequence[jax.Array], _: Any) -> tuple[list[jax.Array], None]:
         carry = unpack(flat, varying, shapes)
+        return pack(_evaluate(p["body_jaxpr"], [*inputs[first:last], *carry], size), varying, size), None
+
+    start = pack(inputs[last:], varying, size)
+    loop = Loop(body, start, origins(inputs[last:], varying), None)
+
+    def go_on(flat: Sequence[jax.Array]) -> jax.Array:
+        carry = unpack(loop.all(flat), varying, shapes)
         return scalars(_evaluate(p["cond_jaxpr"], [*inputs[:first], *carry], size)[0])
 
-    def body(flat: Sequence[jax.Array]) -> list[jax.Array]:
-        carry = unpack(flat, varying, shapes)
-        return pack(_evaluate(p["body_jaxpr"], [*inputs[first:last], *carry], size), varying, size)
-
-    return unpack(lax.while_loop(go_on, body, pack(inputs[last:], varying, size)), varying, shapes)
+    found = lax.while_loop(go_on, lambda flat: loop.step(flat, None)[0], loop.few(start))
+    return unpack(loop.all(found), varying, shapes)
 
 
 def _inline(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
@@ -268,7 +286,7 @@ def _barrier(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
 
 
 _CONTROL: dict[str, Rule] = {
-    **dict.fromkeys(("jit", "pjit", "closed_call"), _called),
+    **dict.fromkeys(_CALLS, _called),
     **dict.fromkeys(("custom_jvp_call", "custom_vjp_call"), _with_own_derivative),
     "optimization_barrier": _barrier,
     "scan": _scan,

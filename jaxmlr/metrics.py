@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jaxmlr import _check
+from jaxmlr import _check, diagnostics
 from jaxmlr.data.simulate import Observation
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 
 CUMULATIVE = ("misclassification", "within_cluster_error")
 EXCESS = tuple(f"excess_{name}" for name in CUMULATIVE)
-METRICS = ("coefficient_error", *CUMULATIVE, *EXCESS, "scale")
+METRICS = ("coefficient_error", *CUMULATIVE, *EXCESS, "scale", *diagnostics.METRICS)
 MOST_COMPONENTS = 6  # all orders are tried: 720
 
 
@@ -126,6 +126,7 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
     misclassification      (1/n) sum_k 1{label[k] != z[k]}, labels from the estimate before observation k
     within_cluster_error   (1/n) sum_k (y[k+1] - beta_label' phi[k])^2, from the same estimate
     coefficient_error, scale   of the estimate after observation n
+    diagnostics.METRICS    the numbers and alarms of a `diagnostics.Report` after observation n
 
     Args:
       estimator: the method.
@@ -141,6 +142,9 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
     for name in metrics:
         _check.choice("metrics", name, METRICS)
     wanted = {name.removeprefix("excess_") for name in metrics}
+    watched = wanted & {*diagnostics.METRICS}
+    if watched:
+        estimator = diagnostics.diagnosed(estimator)
     components = truth.coefficients.shape[0]
     update = jax.jit(estimator.step)  # a unit, which `lanes` may leave to vmap where it is long
 
@@ -177,6 +181,9 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
             found["within_cluster_error"] = (state.squares[0] + state.squares[1]) / n.astype(dtype)
         if "scale" in wanted:
             found["scale"] = scale(mixture)
+        if watched:
+            report = diagnostics.values(state.estimate)
+            found |= {name: report[name] for name in watched}
         return found
 
     return Tracker(init, step, values)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None
             }
         )
         for bound, dash in zip(filter(np.isfinite, bounds), itertools.cycle(((0, (1, 1)), (0, (4, 2))))):
-            upper = np.maximum(bound * np.sqrt(np.log(n + np.e)), 1)
+            upper = np.maximum(bound * np.sqrt(np.log(n + math.e)), 1)
             panel.plot(
                 n, upper, color="grey", linewidth=1, linestyle=dash, label=f"upper end of D_n, C = {bound:g}"
             )

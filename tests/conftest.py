@@ -3,6 +3,7 @@
 The tables here list every method; test_estimator.py and batch/test_contract.py run over them.
 """
 
+import sys
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxmlr import Mixture, batch, recursive, symmetric
+from jaxmlr import Mixture, __main__, batch, cli, diagnosed, recursive, symmetric
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -26,6 +27,22 @@ def oracles() -> Path:
     if not ORACLES.is_dir():
         pytest.skip(f"no reference answers in {ORACLES}")
     return ORACLES
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process: (status, standard output, standard error)."""
+    monkeypatch.setattr(cli, "_one_device_per_core", lambda: None)  # the tests' devices are set
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["jaxmlr", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            __main__.main()
+        captured = capsys.readouterr()
+        return left.value.code or 0, captured.out, captured.err
+
+    return run
 
 
 LINES = Mixture(np.array([[1.0, 0.5], [-0.5, 0.2]]), np.array([0.6, 0.4]), np.array([1.0, 2.0]))
@@ -55,6 +72,7 @@ RECURSIVE = {  # a new method is one line here: a function that makes an Estimat
     "second_moment": lambda: recursive.second_moment(),
     "adaptive": lambda: recursive.adaptive(burn_in=20),
     "adaptive forgetting": lambda: recursive.adaptive(burn_in=20, forgetting=0.98),
+    "diagnosed": lambda: diagnosed(recursive.two_step(1.0, gain="newton", bound=3.0)),
     "adaptive_lines": lambda: recursive.adaptive_lines(3, candidates=3, burn_in=10, search=30),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxmlr import __main__, cli
+from jaxmlr import cli
 from jaxmlr.study import Study, load, run_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,22 +29,6 @@ p = 0.7
 [estimators.seed]
 method = "two_step"
 """
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command line in this process: (status, standard output, standard error)."""
-    monkeypatch.setattr(cli, "_one_device_per_core", lambda: None)  # the tests' devices are set
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["jaxmlr", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            __main__.main()
-        captured = capsys.readouterr()
-        return left.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -173,3 +173,45 @@ def test_the_track_is_the_running_mean_and_the_sum_of_score_products():
     scores = [theory.score(mixture, jnp.asarray(f), jnp.asarray(t)) for f, t in zip(phi, y, strict=True)]
     gradients = [float(s[0] - s[1]) * row for s, row in zip(scores, phi, strict=True)]
     np.testing.assert_allclose(values["information"], sum(np.outer(g, g) for g in gradients), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_bayes_misclassification_is_that_of_map_labels(name: str) -> None:
+    mixture = MIXTURES[name]
+    phi = jnp.array([0.7, -0.4])
+    found = float(theory.bayes_misclassification(mixture, phi))
+    lines = np.asarray(mixture.lines(phi))
+    sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, lines.shape))
+
+    def best(y: float) -> float:
+        return float(np.max(np.asarray(mixture.weights) * scipy.stats.norm.pdf(y, lines, sigma)))
+
+    y = np.linspace(lines.min() - 9 * sigma.max(), lines.max() + 9 * sigma.max(), 40_001)
+    exact = 1 - np.trapezoid([best(v) for v in y[::4]], y[::4])
+    np.testing.assert_allclose(found, exact, atol=1e-3)
+    assert found <= float(theory.misclassification(mixture, phi)) + 1e-3
+
+
+def test_fitted_rate_finds_a_power_law_and_its_interval_covers() -> None:
+    rng = np.random.default_rng(0)
+    steps = np.array([100, 300, 1000, 3000])
+    # Errors of random walks scaled as n^-.4, correlated along n within a trial.
+    inside = []
+    for _ in range(150):
+        walk = np.cumsum(rng.normal(size=(100, 4)) * np.sqrt(np.diff(steps, prepend=0)), axis=1)
+        squares = walk**2 / steps * steps**-0.8
+        rate = theory.fitted_rate(steps, squares)
+        inside.append(rate.low < -0.8 < rate.high)
+    assert 0.88 < np.mean(inside) < 0.995
+    exact = theory.fitted_rate(steps, np.tile(steps**-1.5, (5, 1)))
+    np.testing.assert_allclose(exact, -1.5)
+
+
+def test_bad_arguments_of_rates() -> None:
+    with pytest.raises(ValueError, match="squares must have shape"):
+        theory.fitted_rate([1, 2], np.ones((1, 2)))
+    with pytest.raises(ValueError, match="level must be"):
+        theory.fitted_rate([1, 2], np.ones((3, 2)), level=1.0)
+    with pytest.raises(ValueError, match="delta must be at least 0"):
+        theory.kappa(-0.1)
+    assert theory.kappa(0.25) == 0.75

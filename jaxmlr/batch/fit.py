@@ -47,6 +47,7 @@ def fit(
     ridge: ArrayLike = 0.0,
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
+    sample: int = 16_384,
 ) -> Fit:
     """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
 
@@ -80,11 +81,14 @@ def fit(
       ridge: as in `em`.
       mask: as in `em`.
       row_weights: as in `em`.
+      sample: where there are more rows than this, the starts climb on so many of them, drawn at random, and
+        the best goes on to convergence on all rows.
 
     Returns:
       The Fit of greatest likelihood among those not refused; where all are, the best of them, with
       `converged` False. Components are sorted by the last coefficient, unless known weights, known
       variances or a tie name them. `trace` and `iterations` count from after the screening.
+      `agreed` counts the finalists that ended at that likelihood, on the sample where there is one.
 
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
@@ -96,6 +100,7 @@ def fit(
         ("screening", screening),
         ("finalists", finalists),
         ("max_iterations", max_iterations),
+        ("sample", sample),
     ):
         _check.whole(name, value, at_least=1)
     _check.choice("tie", tie, ("none", *steps.SIGNS))
@@ -128,22 +133,76 @@ def fit(
     if variance_floor is not None:
         _check.number("variance_floor", variance_floor, at_least=0)
         variance_floor = jnp.asarray(variance_floor, dtype)
+    data = Data(phi, y, weight)
+    part = data
+    if len(y) > sample:
+        rows = jax.random.choice(jax.random.fold_in(key, len(KINDS)), len(y), (sample,), replace=False)
+        part = Data(phi[rows], y[rows], weight[rows])
+    ridge = jnp.broadcast_to(jnp.asarray(ridge, dtype), (d,))
+    tolerance = jnp.asarray(tolerance, dtype)
+    rule = Rule(weights is not None, noise_variance is not None, equal_variance, tie)
     best: Fit = _fit(
-        Data(phi, y, weight),
+        part,
         key,
-        jnp.broadcast_to(jnp.asarray(ridge, dtype), (d,)),
+        ridge,
         variance_floor,
-        jnp.asarray(tolerance, dtype),
+        tolerance,
         None if weights is None else jnp.asarray(weights, dtype),
         None if noise_variance is None else jnp.asarray(noise_variance, dtype),
         components=components,
         kinds=tuple(sorted(chosen.items())),
-        rule=Rule(weights is not None, noise_variance is not None, equal_variance, tie),
+        rule=rule,
         screening=screening,
         finalists=min(finalists, sum(chosen.values())),
         max_iterations=max_iterations,
     )
+    if part is not data:
+        best = _go_on(data, best, ridge, variance_floor, tolerance, rule=rule, max_iterations=max_iterations)
     return best
+
+
+def _penalty(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> Penalty:
+    if variance_floor is None:
+        variance_floor = 1e-6 * one_line(data, 1).noise_variance[0]
+    least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
+    return Penalty(ridge, least, jnp.zeros_like(least))
+
+
+@functools.partial(jax.jit, static_argnames=("rule", "max_iterations"))
+def _go_on(
+    data: Data,
+    best: Fit,
+    ridge: jax.Array,
+    variance_floor: jax.Array | None,
+    tolerance: jax.Array,
+    *,
+    rule: Rule,
+    max_iterations: int,
+) -> Fit:
+    """From the best fit to a sample to that of all rows."""
+    penalty = _penalty(data, ridge, variance_floor)
+    done: Fit = iterate(
+        pack(*data),
+        best.mixture,
+        penalty,
+        tolerance,
+        max_iterations=max_iterations,
+        rule=rule,
+        e_step=steps.expectation,
+    )
+    sound = plausible(done.mixture, jnp.sum(data.weight), data.phi.shape[1], penalty.variance_floor)
+    done = done._replace(converged=done.converged & (sound | rule.known_variance), agreed=best.agreed)
+    return done if rule.tie != "none" or rule.known_weights else _sorted(done, rule.known_variance)
+
+
+def _sorted(fit: Fit, known_variance: bool) -> Fit:
+    """Components in the order of their last coefficients, unless variances that are known name them."""
+    if known_variance and fit.mixture.noise_variance.ndim:
+        return fit
+    order = jnp.argsort(fit.mixture.coefficients[:, -1])
+    return fit._replace(
+        mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], fit.mixture)
+    )
 
 
 @functools.partial(
@@ -165,10 +224,7 @@ def _fit(
     finalists: int,
     max_iterations: int,
 ) -> Fit:
-    if variance_floor is None:
-        variance_floor = 1e-6 * one_line(data, 1).noise_variance[0]
-    least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
-    penalty = Penalty(ridge, least, jnp.zeros_like(least))
+    penalty = _penalty(data, ridge, variance_floor)
     drawn = []
     for number, (name, count) in enumerate(kinds):
         keys = jax.random.split(jax.random.fold_in(key, number), count)
@@ -208,13 +264,11 @@ def _fit(
     places, sound = rank(final)
     best: Fit = jax.tree.map(lambda leaf: leaf[places[0]], final)
     # What is known of each component names it; without that, the order means nothing and is made one.
-    unnamed = weights is None and (noise_variance is None or noise_variance.ndim == 0)
-    if unnamed and rule.tie == "none":
-        order = jnp.argsort(best.mixture.coefficients[:, -1])
-        best = best._replace(
-            mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], best.mixture)
-        )
-    return best._replace(converged=best.converged & sound[places[0]])
+    if weights is None and rule.tie == "none":
+        best = _sorted(best, rule.known_variance)
+    near = jnp.maximum(0.01, 10 * float(jnp.finfo(data.y.dtype).eps) * jnp.abs(best.log_likelihood))
+    agree = (jnp.abs(final.log_likelihood - best.log_likelihood) <= near) & (sound == sound[places[0]])
+    return best._replace(converged=best.converged & sound[places[0]], agreed=jnp.sum(agree).astype(jnp.int32))
 
 
 def plausible(mixture: Mixture, n: jax.Array, d: int, floor: jax.Array) -> jax.Array:

@@ -45,6 +45,7 @@ class Penalty(NamedTuple):
     ridge: jax.Array  # (d,)
     variance_floor: jax.Array  # ()
     ddof: jax.Array  # ()
+    outlier_density: jax.Array | None = None  # (), None means 0
 
 
 def log_joint(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
@@ -62,15 +63,23 @@ def log_joint(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array
     )
 
 
-def expectation(rows: Rows, mixture: Mixture) -> Moments:
-    """E-step: moments weighted by the posterior under `mixture`, and the log-likelihood of `mixture`."""
+def expectation(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = None) -> Moments:
+    """E-step: moments weighted by the posterior under `mixture`, and the log-likelihood of `mixture`.
+
+    `outlier_density` c joins the lines as an improper component of constant density, which has no moments.
+    """
 
     def block(part: Rows) -> Moments:
         phi, y, weight = part
         error, joint = log_joint(phi, y, mixture)
         top = jnp.max(joint, axis=0)
+        if outlier_density is not None:
+            background = jnp.log(outlier_density)
+            top = jnp.maximum(top, background)
         share = jnp.exp(joint - top[None, :])
         norm = jnp.sum(share, axis=0)
+        if outlier_density is not None:
+            norm = norm + jnp.exp(background - top)
         likelihood = jnp.sum(weight * (top + jnp.log(norm)))
         return _moments(phi, error, share * (weight / norm)[None, :], likelihood)
 

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxmlr._stored import stored
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
@@ -87,9 +89,9 @@ def normal(pair: Words, dtype: jax.typing.DTypeLike) -> jax.Array:
     reflect = ((second >> 30) & 1) == 0
     centred = jax.lax.bitcast_convert_type(second << 2, jnp.int32).astype(dtype)
     sine, cosine = _sine_cosine(centred * (math.pi / 4 * 2.0**-31))
-    return jnp.concatenate(
-        [radius * jnp.where(reflect, cosine, sine), radius * jnp.where(reflect, sine, cosine)]
-    )
+    z = jax.lax.complex(radius * jnp.where(reflect, cosine, sine), radius * jnp.where(reflect, sine, cosine))
+    z = stored(z)  # one result, or the words would be computed anew for each part
+    return jnp.concatenate([jnp.real(z), jnp.imag(z)])
 
 
 def _sine_cosine(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -112,6 +114,6 @@ def row(
     pairs = -(-normals // 2)
     first, second = words(key, trial, step, pairs + 1)
     gaussian = normal((first[:pairs], second[:pairs]), dtype)[:normals]
-    # Without the barrier XLA on CPU would compute the words anew for everything that uses them.
-    gaussian, flat = jax.lax.optimization_barrier((gaussian, uniform(first[pairs], dtype)))
+    # Parts of their own, since they are loaded faster than parts of complex numbers.
+    gaussian, flat = stored((gaussian, uniform(first[pairs], dtype)))
     return gaussian, flat

@@ -1,9 +1,10 @@
 """Regressor processes: where phi[n] comes from.
 
-A process is two pure functions of standard normals, so it needs no random state of its own:
+A process is pure functions of standard normals, so it needs no random state of its own:
 
     init(normals (d,)) -> state                        before step 1
     step(state, n, normals (d,)) -> (state, phi (d,))  phi[n], and the state of step n + 1
+    observe(state, phi (d,), y ()) -> state            what y[n+1] changes in it; None in an open loop
 
 `n` counts from 1 and arrives as a scalar of the data's dtype. Parameters are keyword arguments and
 may be traced, so they can be axes of a grid.
@@ -17,6 +18,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
+from jaxmlr._linear import dot
+from jaxmlr.estimator import Estimator
+from jaxmlr.recursive.two_step import two_step
 
 
 class Process(NamedTuple):
@@ -24,6 +28,7 @@ class Process(NamedTuple):
 
     init: Callable[[jax.Array], Any]
     step: Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array]]
+    observe: Callable[[Any, jax.Array, jax.Array], Any] | None = None
 
 
 def decaying_ar(pole: ArrayLike = 0.8, decay: ArrayLike = 0.1) -> Process:
@@ -151,3 +156,68 @@ def unexcited(direction: ArrayLike | None = None, scale: ArrayLike = 1.0) -> Pro
         return state, jnp.asarray(scale, dtype) * projected
 
     return Process(lambda normals: (), step)
+
+
+class _Loop(NamedTuple):
+    """State of `closed_loop`."""
+
+    outputs: jax.Array  # (d - 1,) y[n], y[n-1], ...
+    method: Any  # the controller's state
+
+
+def closed_loop(
+    pole: ArrayLike = 0.9,
+    dither: ArrayLike = 1.0,
+    decay: ArrayLike = 0.1,
+    limit: ArrayLike = 10.0,
+    controller: Estimator | None = None,
+) -> Process:
+    """An ARX plant under certainty-equivalence control: phi depends on past responses and estimates.
+
+    phi[n] = (y[n], ..., y[n-d+2], u[n]), beta = (a, b): y[n+1] = z (a' (y[n], ...) + b u[n]) + w. The
+    input places the pole of the loop as if the current estimate (a_hat, b_hat) of its first line were true:
+
+        u[n] = (pole y[n] + dither n^(-decay) e[n] - a_hat' (y[n], ...)) / b_hat,     clipped to +- limit
+
+    Under the right estimate beta' phi = pole y[n] + dither n^(-decay) e[n]: with d = 2 lambda_min(n) grows
+    like n^(1 - 2 decay). With dither = 0 only the moves of the estimate excite, less and less. Where |b_hat|
+    is below .1 it counts as +- .1. The setting is what the general data conditions of arXiv 2503.18500 are
+    for; the plant and the control law are this project's.
+
+    Args:
+      pole: in (-1, 1).
+      dither: amplitude of the probing signal, at least 0.
+      decay: at least 0.
+      limit: largest |u|, greater than 0.
+      controller: the method whose estimate controls; None means two_step(gain="newton", bound=3.0), with
+        sigma^2 = 1. It sees the data as they come; methods under study see the same data.
+
+    Raises:
+      ValueError: a concrete argument is out of range; the plant has fewer than 2 coefficients.
+    """
+    _check.number("pole", pole, above=-1, below=1, scalar=True)
+    _check.number("dither", dither, at_least=0, scalar=True)
+    _check.number("decay", decay, at_least=0, scalar=True)
+    _check.number("limit", limit, above=0, scalar=True)
+    method = two_step(gain="newton", bound=3.0) if controller is None else controller
+
+    def init(normals: jax.Array) -> _Loop:
+        if normals.shape[0] < 2:
+            raise ValueError(f"closed_loop needs at least 2 coefficients, not {normals.shape[0]}")
+        return _Loop(normals[:-1], method.init(normals.shape[0], None, normals.dtype))
+
+    def step(state: _Loop, n: jax.Array, normals: jax.Array) -> tuple[_Loop, jax.Array]:
+        dtype = normals.dtype
+        beta = method.mixture(state.method).coefficients[0]
+        probe = jnp.asarray(dither, dtype) * n ** -jnp.asarray(decay, dtype) * normals[-1]
+        wanted = jnp.asarray(pole, dtype) * state.outputs[0] + probe
+        gain = jnp.where(beta[-1] < 0, jnp.minimum(beta[-1], -0.1), jnp.maximum(beta[-1], 0.1))
+        u = (wanted - dot(beta[:-1], state.outputs)) / gain
+        largest = jnp.asarray(limit, dtype)
+        return state, jnp.concatenate([state.outputs, jnp.clip(u, -largest, largest)[None]])
+
+    def observe(state: _Loop, phi: jax.Array, y: jax.Array) -> _Loop:
+        outputs = jnp.concatenate([y[None], state.outputs[:-1]])
+        return _Loop(outputs, method.step(state.method, (phi, y))[0])
+
+    return Process(init, step, observe)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr.data import noise
+from jaxmlr.data import disturbances, noise
+from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.processes import Process
 from jaxmlr.mixture import Mixture
 
@@ -28,10 +29,16 @@ class Stream(NamedTuple):
     step: Callable[[Any, jax.Array], tuple[Any, Observation]]
 
 
-def stream(key: ArrayLike, mixture: Mixture, process: Process, trial: ArrayLike = 0) -> Stream:
+def stream(
+    key: ArrayLike,
+    mixture: Mixture,
+    process: Process,
+    trial: ArrayLike = 0,
+    disturbance: Disturbance | None = None,
+) -> Stream:
     """The data of trial `trial` under `key`, step by step.
 
-    y[n+1] = beta_z' phi[n] + sigma_z w[n+1],  P(z = k) = weights[k],  w ~ N(0, 1)
+    y[n+1] = beta_z' phi[n] + sigma_z w[n+1],  P(z = k) = weights[k],  w ~ N(0, 1) or the `disturbance`
 
     Noise is a function of (key, trial, step) alone; step 0 starts the process.
     """
@@ -39,25 +46,34 @@ def stream(key: ArrayLike, mixture: Mixture, process: Process, trial: ArrayLike 
     components, dim = mixture.coefficients.shape
     dtype = mixture.coefficients.dtype
     threshold = jnp.cumsum(mixture.weights)[:-1]
+    law = disturbances.gaussian() if disturbance is None else disturbance
     deviation = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, (components,)))
 
     def init() -> Any:
         return process.init(noise.row(words, trial, 0, dim, dtype)[0])
 
     def step(state: Any, n: jax.Array) -> tuple[Any, Observation]:
-        normals, uniform = noise.row(words, trial, n, dim + 1, dtype)
+        normals, uniform = noise.row(words, trial, n, dim + law.normals, dtype)
         state, phi = process.step(state, n.astype(dtype), normals[:dim])
         label = jnp.sum(uniform > threshold, dtype=jnp.int32)
         chosen = jnp.arange(components, dtype=jnp.int32) == label
         mean = jnp.sum(jnp.where(chosen, mixture.lines(phi), 0))
-        y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * normals[dim]
+        y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * law.draw(normals[dim:], phi)
+        if process.observe is not None:
+            state = process.observe(state, phi, y)
         return state, Observation(phi, y, label)
 
     return Stream(init, step)
 
 
 def simulate(
-    key: ArrayLike, mixture: Mixture, process: Process, steps: int, *, trial: ArrayLike = 0
+    key: ArrayLike,
+    mixture: Mixture,
+    process: Process,
+    steps: int,
+    *,
+    trial: ArrayLike = 0,
+    disturbance: Disturbance | None = None,
 ) -> Observation:
     """Draw a data set: the very data that trial `trial` of a study with this seed sees.
 
@@ -71,6 +87,7 @@ def simulate(
       process: the regressors.
       steps: n, at least 1.
       trial: index of the trial, from 0; may be vmapped.
+      disturbance: the law of the noise, out of `jaxmlr.disturbances`; None means normal.
 
     Returns:
       (phi (n, d), y (n,), label (n,) int32).
@@ -79,6 +96,6 @@ def simulate(
       ValueError: the mixture is not one (shapes, weights, variances), or steps is not a positive integer.
     """
     _check.whole("steps", steps, at_least=1)
-    source = stream(key, mixture.validated(), process, trial)
+    source = stream(key, mixture.validated(), process, trial, disturbance)
     _, observed = jax.lax.scan(source.step, source.init(), jnp.arange(1, steps + 1, dtype=jnp.int32))
     return observed

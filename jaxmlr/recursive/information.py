@@ -55,11 +55,13 @@ def factor(
     tau_root = jnp.sqrt(jnp.maximum(0.5 - rho * rho * m2, 1e-6))
     b_tau = rho * m2 / tau_root
     tilt_tau = rho * m1 / tau_root
-    b_square = jnp.maximum(1 - m2 - b_tau * b_tau, 0)
+    least = jnp.finfo(rho.dtype).tiny  # not 0, where the derivative of the root is infinite
+    b_square = jnp.maximum(1 - m2 - b_tau * b_tau, least)
     b_root = jnp.sqrt(b_square)
     some = b_square > 1e-6
     tilt_b = jnp.where(some, (-m1 - b_tau * tilt_tau) / jnp.where(some, b_root, 1), 0)
-    tilt_root = jnp.sqrt(jnp.maximum(sech * sech - m0 - tilt_tau * tilt_tau - tilt_b * tilt_b, 0))
+    rest = sech * sech - m0 - tilt_tau * tilt_tau - tilt_b * tilt_b
+    tilt_root = jnp.sqrt(jnp.maximum(rest, least))
 
     x, zero = phi / deviation, jnp.zeros_like(rho)
     return (

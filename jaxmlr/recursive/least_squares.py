@@ -10,6 +10,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
 from jaxmlr._linear import dot
+from jaxmlr._stored import stored
 from jaxmlr.estimator import Estimator, Info, Row
 from jaxmlr.mixture import Mixture
 
@@ -53,8 +54,7 @@ def update(
     variance = dot(g, phi)
     # Rounding can leave P indefinite along a huge phi: then nothing is learnt, as along phi = 0.
     root = jnp.where(variance > 0, 1 / jnp.sqrt(inverse_weight + jnp.maximum(variance, 0)), 0)
-    # Without the barrier XLA on CPU would compute these anew for every entry of P.
-    u, root = jax.lax.optimization_barrier((root * g, root))
+    u, root = stored((root * g, root))  # or every entry of P would compute them anew
     theta = theta + u * (root * (y - dot(theta, phi)))
     return theta, P - u[:, None] * u[None, :]
 
@@ -69,8 +69,7 @@ def update_root(
     f = dot(S.T, phi)
     g = dot(S, f)
     a = 1 / (inverse_weight + dot(f, f))
-    # Without the barrier XLA on CPU would compute these anew for every entry of S.
-    f, g, a = jax.lax.optimization_barrier((f, g, a))
+    f, g, a = stored((f, g, a))  # or every entry of S would compute them anew
     theta = theta + g * (a * (y - dot(theta, phi)))
     shrink = a / (1 + jnp.sqrt(a * inverse_weight))
     return theta, S - (shrink * g)[:, None] * f[None, :]

@@ -38,6 +38,7 @@ def online_em(
     initial_coefficients: ArrayLike | None = None,
     initial_scale: ArrayLike = 1.0,
     initial_covariance: ArrayLike = 1.0,
+    outlier_density: ArrayLike | None = None,
 ) -> Estimator:
     """Online EM for K lines with arbitrary weights, the problem of Liu, Liu and Guo (ICML 2024).
 
@@ -56,6 +57,10 @@ def online_em(
     plain EM slows down where most of the information on a label is missing. The paper's displayed
     equations could not be seen: all of this is derived. Convergence is local; equal starts never separate.
 
+    With `outlier_density` c a further component of constant density takes the outliers (Coretto and Hennig
+    2016, for batches), c being added to the denominator of g_k; p_k then moves by g_k - p_k sum_j g_j. All
+    else stays: h_k is the curvature of log(c + sum_k p_k N(y; beta_k' phi, sigma_k^2)).
+
     Args:
       components: K, at least 2.
       noise_variance: () one variance for all, or (K,) one for each; with `learn_variance` its start, too
@@ -69,6 +74,8 @@ def online_em(
         has none).
       initial_scale: standard deviation of a random start, greater than 0.
       initial_covariance: P_k[0] for every k, positive: scalar, (d,) diagonal or (d, d).
+      outlier_density: c > 0, in units of 1/y; 0.001 / sigma is a good choice. None is 0. A start far from
+        the data then learns nothing, as all of them are outliers to it.
 
     Returns:
       An Estimator whose state is an `OnlineEmState`.
@@ -95,6 +102,8 @@ def online_em(
     _check.number("initial_scale", initial_scale, above=0, scalar=True)
     check_covariance(initial_covariance)
     check_forgetting(forgetting)
+    if outlier_density is not None:
+        _check.number("outlier_density", outlier_density, above=0, scalar=True)
     fade = fader(forgetting)
 
     def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> OnlineEmState:
@@ -119,7 +128,11 @@ def online_em(
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
         current = mixture(state)
         lines = current.lines(phi)
-        g = current.posterior(phi, y)
+        g, inlier = current.posterior(phi, y), jnp.ones((), dtype)
+        if outlier_density is not None:
+            log_density = current.log_likelihood(phi[None, :], y[None])
+            inlier = jax.nn.sigmoid(log_density - jnp.log(jnp.asarray(outlier_density, dtype)))
+            g = g * inlier
         error = y - lines
         variance = jnp.broadcast_to(state.noise_variance, g.shape)
 
@@ -139,7 +152,7 @@ def online_em(
         rate = mean_gain(state.count + LAG, forgetting, dtype)
         share, noise = state.weights, state.noise_variance
         if learn_weights:
-            share = jnp.maximum(share + rate * (g - share), jnp.finfo(dtype).eps)
+            share = jnp.maximum(share + rate * (g - inlier * share), jnp.finfo(dtype).eps)
         if learn_variance:
             square = error * error - variance
             if noise.ndim == 0:

@@ -16,11 +16,12 @@ from jax.typing import DTypeLike
 from jaxmlr import _check, batch, recursive
 from jaxmlr.batch import starts
 from jaxmlr.batch.lines import Data
-from jaxmlr.data import processes
+from jaxmlr.data import disturbances, processes
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 
-PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited")
+PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited", "closed_loop")
+DISTURBANCES = ("gaussian", "student_t", "laplace", "skewed", "contaminated", "heteroscedastic")
 METHODS = (
     "two_step",
     "adaptive",
@@ -94,12 +95,22 @@ def mixture(coefficients: Any, p: Any, weights: Any, noise_variance: Any, dtype:
 
 def process(table: Mapping[str, Any]) -> processes.Process:
     """The regressor process of `{kind, **parameters}`."""
-    if "kind" not in table:
-        raise ValueError(f"problem.process: kind is missing; it must be one of {', '.join(PROCESSES)}")
-    known("problem.process.kind", str(table["kind"]), PROCESSES)
-    options = {name: value for name, value in table.items() if name != "kind"}
-    made: processes.Process = call("problem.process", getattr(processes, table["kind"]), options)
+    made: processes.Process = _of_kind("problem.process", table, processes, PROCESSES)
     return made
+
+
+def disturbance(table: Mapping[str, Any]) -> disturbances.Disturbance:
+    """The law of the noise of `{kind, **parameters}`."""
+    made: disturbances.Disturbance = _of_kind("problem.noise", table, disturbances, DISTURBANCES)
+    return made
+
+
+def _of_kind(path: str, table: Mapping[str, Any], module: Any, kinds: tuple[str, ...]) -> Any:
+    if "kind" not in table:
+        raise ValueError(f"{path}: kind is missing; it must be one of {', '.join(kinds)}")
+    known(f"{path}.kind", str(table["kind"]), kinds)
+    options = {name: value for name, value in table.items() if name != "kind"}
+    return call(path, getattr(module, table["kind"]), options)
 
 
 def factory(path: str, method: Any) -> Callable[..., Estimator]:
@@ -282,6 +293,8 @@ def fits(path: str, made: processes.Process, dim: int, dtype: DTypeLike) -> None
     try:
         start = jax.eval_shape(made.init, phi)
         after, drawn = jax.eval_shape(made.step, start, number, phi)
+        if made.observe is not None:
+            after = jax.eval_shape(made.observe, after, drawn, number)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {_first_line(error)}") from error
     _same(f"{path}: phi", phi, drawn)

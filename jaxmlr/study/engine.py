@@ -20,7 +20,7 @@ from jaxmlr.study import results
 from jaxmlr.study.claims import Claims
 from jaxmlr.study.merge import Merger
 from jaxmlr.study.plan import Plan, plan
-from jaxmlr.study.program import ORACLE, Values, program
+from jaxmlr.study.program import ORACLE, Values, limits, program
 from jaxmlr.study.progress import TrialProgress
 from jaxmlr.study.spec import Study
 from jaxmlr.study.store import Store, versions
@@ -80,6 +80,8 @@ def run_study(
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(TrialProgress(study.name, study.trials, there, show=progress))
         claims = None if store is None else stack.enter_context(Claims(store.blocks))
+        beside = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+        theory = beside.submit(limits, study, jax.local_devices()[0])
         if missing and not merger.settled:
             submit, window, compile_seconds = stack.enter_context(_placement(study, executor, len(missing)))
             shown.start()
@@ -108,8 +110,7 @@ def run_study(
             "wall_seconds": round(time.perf_counter() - began, 3),
             "trial_steps_per_second": round(steps_run / compute_seconds) if compute_seconds else 0,
         }
-        limits = program(study, jax.local_devices()[0]).limits()
-        dataset = _dataset(study, layout, merger, limits, attributes)
+        dataset = _dataset(study, layout, merger, theory.result(), attributes)
         if store is None or claims is None:
             return dataset
         while not claims.take("results"):

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxmlr import metrics
+from jaxmlr import diagnostics, metrics
 from jaxmlr.data import noise
 from jaxmlr.data.simulate import Observation, stream
 from jaxmlr.estimator import nearest
@@ -33,7 +33,7 @@ def values(
     key = jax.random.key(study.seed)
 
     def draw(trial: jax.Array) -> Observation:
-        source = stream(key, truth, problem.regressors(), trial)
+        source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
         steps = jnp.arange(1, longest + 1, dtype=jnp.int32)
         data: Observation = jax.lax.scan(source.step, source.init(), steps)[1]
         return data
@@ -85,6 +85,8 @@ def _measured(
         found["coefficient_error"] = metrics.coefficient_error(mixture, truth)
     if "scale" in wanted:
         found["scale"] = metrics.scale(mixture)
+    # Diagnostics are of streams.
+    found |= {name: jnp.full_like(finite, jnp.nan) for name in wanted if name in diagnostics.METRICS}
     for name in metrics.CUMULATIVE:
         excess = f"excess_{name}"
         if name in wanted or excess in wanted:

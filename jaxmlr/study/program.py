@@ -41,7 +41,7 @@ def _follow(
     problem = study.problem
     truth = problem.mixture(study.precision)
     key = jax.random.key(study.seed)
-    source = stream(key, truth, problem.regressors(), trial)
+    source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
     start_key = noise.method_key(noise.key_words(key), trial)
     start = {name: t.init(problem.dim, start_key, study.precision) for name, t in trackers.items()}
 
@@ -146,7 +146,9 @@ def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
     def at(points: Points) -> dict[str, jax.Array]:
         here = study.at(points["problem"])
         truth = here.problem.mixture(study.precision)
-        tracker = theory.track(truth, tuple(study.metrics), symmetric=study.problem.symmetric)
+        # The limits are those of normal noise; with another law there are none.
+        names = tuple(study.metrics) if study.problem.noise is None else ()
+        tracker = theory.track(truth, names, symmetric=study.problem.symmetric)
         values = lanes(lambda trial: _follow(here, {"limit": tracker}, trial)["limit"])(trials)
         found = {name: jnp.mean(x, axis=0) for name, x in values.items()}
         if "scale" in study.metrics:
@@ -161,35 +163,20 @@ class Program:
 
     def __init__(self, study: Study, device: jax.Device):
         self._study, self._device = study, device
-        self._limits: dict[str, np.ndarray] | None = None
         self._plan = plan(study)
         began = time.perf_counter()
         with jax.enable_x64(study.precision == "float64"):
-            self._cells = [self._compiled(cell) for cell in self._plan.cells]
+            self._cells = [self._compile(cell) for cell in self._plan.cells]
         self.compile_seconds = time.perf_counter() - began
 
-    def _compiled(self, cell: Cell) -> tuple[Callable[..., Any], Points]:
-        points, here = self._points(cell), self._study.at(cell.static)
+    def _compile(self, cell: Cell) -> tuple[Callable[..., Any], Points]:
+        points, here = _points(self._study, cell, self._device), self._study.at(cell.static)
         variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
-        return self._compile(functools.partial(_block, here, variants), self._first(0), points), points
-
-    def _points(self, cell: Cell) -> Points:
-        def placed(columns: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-            return {
-                path: jax.device_put(column.astype(self._study.precision), self._device)
-                for path, column in columns.items()
-            }
-
-        options = {f"{v.name}#{k}": placed(v.own) for k, v in enumerate(cell.variants)}
-        index = jax.device_put(np.arange(cell.size, dtype=np.int32), self._device)
-        return {"index": index, "problem": placed(cell.problem), "options": options}
+        block = functools.partial(_block, here, variants)
+        return _compiled(block, self._device, self._first(0), points), points
 
     def _first(self, block: int) -> jax.Array:
         return jax.device_put(np.int32(block * self._study.block_size), self._device)
-
-    def _compile(self, function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
-        options = {"xla_cpu_prefer_vector_width": 512} if self._device.platform == "cpu" else None
-        return jax.jit(function, compiler_options=options).lower(*args).compile()
 
     def __call__(self, block: int) -> Values:
         """Metrics of block `block`, and `finite`: estimator -> metric -> (rows, records, trials)."""
@@ -214,25 +201,40 @@ class Program:
             }
         return found
 
-    def limits(self) -> dict[str, np.ndarray]:
-        """Limits of the study's metrics, computed once: metric -> (problems, records)."""
-        if self._limits is not None:
-            return self._limits
-        computed = []
-        with jax.enable_x64(self._study.precision == "float64"):
-            for cell in self._plan.cells:
-                points = {**self._points(cell), "options": {}}
-                run = self._compile(functools.partial(_limits, self._study.at(cell.static)), points)
-                computed.append(jax.device_get(run(points)))
-        found = {
-            name: np.stack([computed[at.cell][name][at.problem] for at in self._plan.problems])
-            for name in computed[0]
-        }
-        if "information" in found:
-            shares = 1 if self._study.problem.symmetric else len(self._study.problem.weights)
-            found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
-        self._limits = found
-        return found
+
+def limits(study: Study, device: jax.Device) -> dict[str, np.ndarray]:
+    """Limits of the study's metrics: metric -> (problems, records)."""
+    layout, computed = plan(study), []
+    with jax.enable_x64(study.precision == "float64"):
+        for cell in layout.cells:
+            points = {**_points(study, cell, device), "options": {}}
+            run = _compiled(functools.partial(_limits, study.at(cell.static)), device, points)
+            computed.append(jax.device_get(run(points)))
+    found = {
+        name: np.stack([computed[at.cell][name][at.problem] for at in layout.problems])
+        for name in computed[0]
+        if all(name in table for table in computed)
+    }
+    if "information" in found:
+        shares = 1 if study.problem.symmetric else len(study.problem.weights)
+        found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
+    return found
+
+
+def _points(study: Study, cell: Cell, device: jax.Device) -> Points:
+    """A cell's numbers, on the device."""
+
+    def placed(columns: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        return {path: jax.device_put(x.astype(study.precision), device) for path, x in columns.items()}
+
+    options = {f"{v.name}#{k}": placed(v.own) for k, v in enumerate(cell.variants)}
+    index = jax.device_put(np.arange(cell.size, dtype=np.int32), device)
+    return {"index": index, "problem": placed(cell.problem), "options": options}
+
+
+def _compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> Callable[..., Any]:
+    options = {"xla_cpu_prefer_vector_width": 512} if device.platform == "cpu" else None
+    return jax.jit(function, compiler_options=options).lower(*args).compile()
 
 
 _Key = tuple[Any, ...]

@@ -8,6 +8,7 @@ import numpy as np
 import tomli_w
 import xarray as xr
 
+from jaxmlr import diagnostics
 from jaxmlr.study import grid, statistics
 from jaxmlr.study.spec import Study
 from jaxmlr.study.statistics import Summary
@@ -21,6 +22,14 @@ LONG_NAMES = {
     "excess_misclassification": "share of wrong labels above that of the true coefficients on the same data",
     "excess_within_cluster_error": "within-cluster error above that of the true coefficients, same data",
     "scale": "q, the estimate of 1 / |2p - 1|",
+    "excitation": "lambda_min of the sum of phi phi'",
+    "excitation_exponent": "growth exponent of lambda_min, 1 where persistently exciting",
+    "growth_exponent": "delta in |phi|^2 = O(n^delta)",
+    "at_upper": "share of recent steps with q at the upper end of D_n",
+    "at_one": "share of recent steps with q at 1",
+    "direction_z": "evidence against theta = 0, standard normal if it is 0",
+    "residual_share": "recent mean square distance to the nearest line over that to 0",
+    **{f"alarm_{name}": text for name, text in diagnostics.ADVICE.items()},
 }
 
 

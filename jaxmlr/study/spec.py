@@ -12,13 +12,15 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from jaxmlr import _check, metrics
+from jaxmlr import _check, diagnostics, metrics
+from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 from jaxmlr.study import build
 from jaxmlr.study import grid as grids
 
+SMALL = 10**6  # observations of one method at one grid point
 DEFAULT_METRICS = ("coefficient_error", "misclassification", "within_cluster_error")
 
 
@@ -32,6 +34,7 @@ class Problem:
       p: share of the component +beta, in (0, 1).
       weights: (K,) shares of the components, sum 1.
       noise_variance: sigma^2, one number or (K,).
+      noise: `{kind, **parameters}` of a function in `jaxmlr.disturbances`; None means normal.
     """
 
     process: Mapping[str, Any]
@@ -39,11 +42,15 @@ class Problem:
     p: Any = None
     weights: Any = None
     noise_variance: Any = 1.0
+    noise: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and ranges."""
         if not isinstance(self.process, Mapping):
             raise ValueError(f"problem.process must be a table with a kind, not {self.process!r}")
+        if self.noise is not None and not isinstance(self.noise, Mapping):
+            raise ValueError(f"problem.noise must be a table with a kind, not {self.noise!r}")
+        self.disturbance()
         for name in ("coefficients", "p", "weights", "noise_variance"):
             value = getattr(self, name)
             if value is not None:
@@ -86,6 +93,10 @@ class Problem:
         """The regressor process."""
         return build.process(self.process)
 
+    def disturbance(self) -> Disturbance | None:
+        """The law of the noise, None if normal."""
+        return None if self.noise is None else build.disturbance(self.noise)
+
 
 @dataclasses.dataclass(frozen=True)
 class Study:
@@ -113,6 +124,7 @@ class Study:
       keep: every how many-th trial's values at the last recorded step are kept; 0 keeps none.
       block: trials computed together; None chooses by the number of trials. It is part of the results.
       precision: "float32" or "float64".
+      diagnostics: true adds all of `jaxmlr.diagnostics.METRICS` to the metrics.
 
     Raises:
       ValueError: anything is missing, unknown, of the wrong kind or out of range; the message names it.
@@ -132,6 +144,7 @@ class Study:
     reference: str | None = None
     until: Mapping[str, Any] | None = None
     keep: int = 0
+    diagnostics: bool = False
 
     def __post_init__(self) -> None:
         """Turn tables into dataclasses and arrays into lists, and check everything."""
@@ -158,6 +171,11 @@ class Study:
             raise ValueError(f"metrics must be a list of names, not {names!r}")
         for name in self.metrics:
             build.known("metrics", name, metrics.METRICS)
+        if not isinstance(self.diagnostics, bool):
+            raise ValueError(f"diagnostics must be true or false, not {self.diagnostics!r}")
+        if self.diagnostics:
+            names = tuple(dict.fromkeys((*names, *diagnostics.METRICS)))
+            object.__setattr__(self, "metrics", names)
         with jax.enable_x64(self.precision == "float64"):
             self._check_estimators()
         self._check_grid()
@@ -287,9 +305,15 @@ class Study:
 
     @property
     def block_size(self) -> int:
-        """Trials computed together: an eighth of them, from 64 to 1,024, unless `block` says otherwise."""
+        """Trials computed together, unless `block` says otherwise.
+
+        An eighth of them, from 64 to 1,024; all, up to 1,024, where they are computed faster than a second
+        device compiles.
+        """
         if self.block is not None:
             return min(self.block, self.trials)
+        if self.trials <= 1024 and self.trials * self.steps <= SMALL:
+            return self.trials
         return min(self.trials, max(64, min(1024, 32 * math.ceil(self.trials / 256))))
 
     @property

@@ -57,7 +57,7 @@ def reached(phi, y, components, best, calls):
     return sum(abs(value - best) < 1e-6 * abs(best) for value in found)
 
 
-@pytest.mark.parametrize("name", [pytest.param("imbalanced", marks=pytest.mark.slow), "ordered_stream"])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in SIMULATED])
 def test_default_calls_reach_the_best_optimum_simulated(name):
     make, truth = SIMULATED[name]
     phi, y = make()

@@ -41,7 +41,9 @@ def optimum(oracles, datasets, name):
     return answers, phi, y, fit
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "NregFix")) for name in NAMES]
+)
 def test_standard_errors_and_criteria(oracles, datasets, name):
     answers, phi, y, fit = optimum(oracles, datasets, name)
     wanted = answers["observed_information"]
@@ -141,6 +143,7 @@ def draw(key, n, dtype=float, scale=None):
     return phi, jnp.sum(phi * jnp.asarray(TRUTH.coefficients)[label], axis=1) + noise
 
 
+@pytest.mark.slow
 def test_intervals_cover():
     """95 % +- 1 % over every kind of entry: 3,000 data sets of 400 rows, 9 entries each."""
 
@@ -157,6 +160,7 @@ def test_intervals_cover():
     assert abs(float(jnp.mean(hits.noise_variance)) - 0.95) < 0.01
 
 
+@pytest.mark.slow
 def test_sandwich_agrees_where_the_model_holds_and_differs_where_not():
     phi, y = draw(jax.random.key(1), 20_000)
     fit = em(phi, y, TRUTH)

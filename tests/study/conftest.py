@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax.numpy as jnp
 import pytest
 
-from jaxmlr import Estimator, Info, Mixture
+from jaxmlr import Estimator, Info, Mixture, diagnostics
 from jaxmlr.metrics import METRICS
 from jaxmlr.study import Study, run_study
 
@@ -64,7 +64,7 @@ def rich():
     return plain_study(
         name="rich",
         precision="float64",
-        metrics=METRICS,
+        metrics=[name for name in METRICS if name not in diagnostics.METRICS],
         estimators={
             "newton": {"method": "two_step", "gain": "newton"},
             "fragile": {"method": fragile, "limit": 5.5},

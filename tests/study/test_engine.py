@@ -12,7 +12,7 @@ import xarray as xr
 from jax import lax
 
 from jaxmlr import simulate, theory
-from jaxmlr.metrics import CUMULATIVE, METRICS
+from jaxmlr.metrics import CUMULATIVE
 from jaxmlr.study import run_block, run_study
 
 STATISTICS = ("mean", "se", "sd", "min", "max", "q05", "q25", "q50", "q75", "q95")
@@ -108,7 +108,7 @@ def test_every_statistic_is_that_of_the_trials_recomputed(rich, rich_results, ag
             some_diverged |= not finite.all()
             found = rich_results.sel({"estimator": name, **point})
             np.testing.assert_array_equal(found["diverged"], np.sum(~finite, axis=0))
-            for metric in METRICS:
+            for metric in rich.metrics:
                 for record in range(len(rich.recorded)):
                     kept = values[metric][finite[:, record], record]
                     kept = kept[np.isfinite(kept)]
@@ -169,7 +169,7 @@ def test_grid_points_and_methods_see_the_same_noise(rich, rich_results):
             *(values.sel({"estimators.newton.bound": bound}).values for bound in (1.0, 3.0))
         )
     fragile = rich_results.sel(estimator="fragile")
-    for metric in METRICS:
+    for metric in rich.metrics:
         for statistic in STATISTICS:
             values = fragile[f"{metric}_{statistic}"]
             np.testing.assert_array_equal(

@@ -356,6 +356,7 @@ CHANGES = [
     {"reference": "paper"},
     {"until": {"metric": "scale", "standard_error": 0.1}},
     {"keep": 3},
+    {"diagnostics": True},
     {"grid": {"problem.p": [0.6, 0.76]}},
     {"grid": {}},
     {"block": 9},

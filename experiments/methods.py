@@ -1,0 +1,120 @@
+"""All methods on the same data: error against n and against seconds, relative to the Cramer-Rao bound.
+
+    python experiments/methods.py [--out results/methods] [--figure experiments/methods.png]
+
+Runs methods.toml, methods_iid.toml and methods_k3.toml into `--out` (again: goes on where it stopped), times
+every method on one data set of n = 10,000 (compiled, median of 5 calls), and prints one table.
+Errors are root mean squares over trials divided by the bound with p and sigma known.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+
+from jaxmlr import run, simulate
+from jaxmlr.plotting import COLOURS
+from jaxmlr.study import Study, run_study
+
+HERE = Path(__file__).parent
+STUDIES = {"methods": "eq. (17)", "methods_iid": "normal regressors", "methods_k3": "K = 3, d = 3"}
+AT = 10_000
+
+
+def seconds(study: Study, name: str) -> float:
+    """Median time of one call on the first trial's data, compiled."""
+    truth = study.problem.mixture(study.precision)
+    phi, y, _ = simulate(jax.random.key(study.seed), truth, study.problem.regressors(), AT)
+    key = jax.random.key(0)
+    if name in study.batch:
+        call = jax.jit(study.make_batch(name).fit)
+    else:
+        method = study.make(name)
+        call = jax.jit(lambda phi, y, key: method.mixture(run(method, phi, y, key)[0]))
+    jax.block_until_ready(call(phi, y, key))
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        jax.block_until_ready(call(phi, y, key))
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
+
+
+def relative(found: xr.Dataset) -> xr.DataArray:
+    """Root mean squared error over the bound; 1 is the limit of unbiased methods."""
+    return found["coefficient_error_rms"] / found["coefficient_error_theory"]
+
+
+def figure(found: dict[str, xr.Dataset], times: dict[str, dict[str, float]], path: Path) -> None:
+    """Upper row: error against n; lower row: error at n = 10,000 against seconds, batch methods filled."""
+    p = 0.6
+    drawn, panels = plt.subplots(2, 3, figsize=(13, 8), layout="constrained", sharey=True)
+    names = [name for data in found.values() for name in data["estimator"].values.tolist()]
+    place = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    for column, (study, data) in enumerate(found.items()):
+        at = data.sel({"problem.p": p}) if "problem.p" in data.dims else data
+        ratio = relative(at)
+        upper, lower = panels[:, column]
+        for name in at["estimator"].values.tolist():
+            batch = name not in Study.from_toml(HERE / f"{study}.toml").recursive
+            mine = ratio.sel(estimator=name).dropna("step")
+            turn, colour = divmod(place[name], len(COLOURS))
+            style = {"color": COLOURS[colour], "marker": "os^v"[turn], "markersize": 5}
+            upper.plot(mine["step"], mine, label=name, linestyle=":" if batch else "-", **style)
+            lower.plot(times[study][name], mine[-1], **style, fillstyle="full" if batch else "none")
+        title = STUDIES[study] + (f", p = {p}" if "problem.p" in data.dims else "")
+        upper.set(xscale="log", yscale="log", title=title, xlabel="observations n")
+        lower.set(xscale="log", yscale="log", xlabel=f"seconds for one data set of n = {AT:,}")
+        for panel in (upper, lower):
+            panel.axhline(1, color="black", linewidth=0.8)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("rms error / Cramer-Rao bound")
+    handles = {}
+    for panel in panels[0]:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    drawn.legend(handles.values(), handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    drawn.savefig(path, dpi=110)
+
+
+def table(found: dict[str, xr.Dataset], times: dict[str, dict[str, float]]) -> str:
+    """Markdown: a row for every method, a column for every problem, and milliseconds."""
+    columns = []
+    for study, data in found.items():
+        points = [{"problem.p": p} for p in data["problem.p"].values] if "problem.p" in data.dims else [{}]
+        for point in points:
+            label = STUDIES[study] + "".join(f", p = {value:g}" for value in point.values())
+            columns.append((label, relative(data.sel(point)).sel(step=AT)))
+    names = dict.fromkeys(name for data in found.values() for name in data["estimator"].values.tolist())
+    lines = ["| method | " + " | ".join(label for label, _ in columns) + " | ms |"]
+    lines.append("|---|" + "---|" * (len(columns) + 1))
+    for name in names:
+        cells = [
+            f"{float(c.sel(estimator=name)):.3g}" if name in c["estimator"].values else "" for _, c in columns
+        ]
+        spent = next(t[name] for t in times.values() if name in t)
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {1e3 * spent:.3g} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run, time, draw and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("results/methods"))
+    parser.add_argument("--figure", type=Path, default=HERE / "methods.png")
+    options = parser.parse_args()
+    found, times = {}, {}
+    for name in STUDIES:
+        study = Study.from_toml(HERE / f"{name}.toml")
+        found[name] = run_study(study, options.out / name)
+        times[name] = {method: seconds(study, method) for method in study.estimators}
+    figure(found, times, options.figure)
+    print(table(found, times))
+
+
+if __name__ == "__main__":
+    main()

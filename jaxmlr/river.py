@@ -1,0 +1,83 @@
+"""One row at a time, as river does it: a recursive method with `learn_one` and `predict_one`."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from jaxmlr import methods
+from jaxmlr.stream import Stream
+
+
+class MixtureRegressor:
+    """A recursive method behind the interface of river's regressors, whose package it does not need.
+
+    A row is a mapping from names to numbers. Its names are those of the first row, in sorted order; one that
+    is missing later counts as 0, and one that is new is left out, as river does.
+
+    Args:
+      n_components: K.
+      method: one of `jaxmlr.methods.RECURSIVE`.
+      fit_intercept: whether every line has an intercept.
+      options: keyword arguments of the method.
+      seed: of the start.
+
+    Raises:
+      ValueError: at the first row, a bad method, K or option.
+    """
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        method: str = "adaptive_lines",
+        fit_intercept: bool = True,
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ):
+        self.n_components, self.method = n_components, method
+        self.fit_intercept, self.options, self.seed = fit_intercept, options, seed
+        self.names: tuple[str, ...] | None = None
+        self._stream: Stream | None = None
+
+    def learn_one(self, x: Mapping[str, float], y: float) -> Self:
+        """Take one row.
+
+        Raises:
+          ValueError: a number that is not finite.
+        """
+        if self._stream is None:
+            self.names = tuple(sorted(x))
+            made = methods.estimator(self.method, self.n_components, tuple(dict(self.options or {}).items()))
+            self._stream = Stream(made, len(self.names) + self.fit_intercept, jax.random.key(self.seed))
+        if not np.isfinite(y):
+            raise ValueError(f"y must be finite, not {y}")
+        self._stream.update(self._row(x), np.array([y], np.float64))
+        return self
+
+    def predict_one(self, x: Mapping[str, float]) -> float:
+        """E[y | x] = sum_k weights_k beta_k' x; 0 before the first row."""
+        if self._stream is None:
+            return 0.0
+        mixture = self._stream.mixture()
+        lines = self._row(x)[0] @ np.asarray(mixture.coefficients).T
+        return float(lines @ np.asarray(mixture.weights))
+
+    def predict_proba_one(self, x: Mapping[str, float], y: float) -> dict[int, float]:
+        """P(z = k | x, y) of every component k; nothing is known of it before the first row.
+
+        Raises:
+          ValueError: before the first row.
+        """
+        if self._stream is None:
+            raise ValueError("there is no estimate before the first row")
+        with jax.enable_x64(True):
+            found = np.asarray(self._stream.mixture().posterior(self._row(x), np.array([y], np.float64)))
+        return dict(enumerate(found[0].tolist()))
+
+    def _row(self, x: Mapping[str, float]) -> np.ndarray:
+        values = [float(x.get(name, 0.0)) for name in self.names or ()]
+        if not np.isfinite(values).all():
+            raise ValueError(f"x must be finite, not {dict(x)}")
+        return np.array([[1.0] * self.fit_intercept + values])

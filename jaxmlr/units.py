@@ -1,0 +1,93 @@
+"""Units in which a fit is well conditioned, and the way back to those of the data."""
+
+from typing import NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from jaxmlr.batch import Fit
+from jaxmlr.mixture import Mixture
+
+
+class Units(NamedTuple):
+    """x' = (x - centre) / scale and y' = (y - origin) / unit, in which beta' answers x'.
+
+        beta_j = unit beta'_j / scale_j,   beta_0 = origin + unit (beta'_0 - sum_j beta'_j centre_j / scale_j)
+        sigma  = unit sigma',              log L  = log L' - n log unit
+
+    Without an intercept (column 0 of beta above) nothing is centred. The model is the same in both units, so
+    a maximum of the likelihood in one is one in the other.
+    """
+
+    centre: np.ndarray  # (d,)
+    scale: np.ndarray  # (d,)
+    origin: float
+    unit: float
+    intercept: int | None
+
+    @classmethod
+    def of(
+        cls,
+        phi: np.ndarray,
+        y: np.ndarray,
+        intercept: int | None,
+        *,
+        weight: np.ndarray | None = None,
+        centre_response: bool = True,
+    ) -> Self:
+        """Means and standard deviations, root mean squares where there is no intercept.
+
+        Args:
+          phi: (n, d) float64, n at least 1.
+          y: (n,).
+          intercept: the column of ones, or None.
+          weight: (n,) of the rows, which must not all be 0.
+          centre_response: False for symmetric models, where the lines are mirrored at y = 0.
+
+        Raises:
+          ValueError: squares of the entries leave the range of float64.
+        """
+        with np.errstate(all="ignore"):
+            centre, origin = np.zeros(phi.shape[1]), 0.0
+            if intercept is not None:
+                centre = np.average(phi, axis=0, weights=weight)
+                centre[intercept] = 0
+                origin = float(np.average(y, weights=weight)) if centre_response else 0.0
+            scale = np.sqrt(np.average(np.square(phi - centre), axis=0, weights=weight))
+            unit = float(np.sqrt(np.average(np.square(y - origin), weights=weight)))
+        if not (np.isfinite(scale).all() and np.isfinite(unit)):
+            raise ValueError("entries are too large: their squares leave the range of float64")
+        # What does not vary beyond rounding keeps its unit.
+        least = 1e-13 * np.abs(centre) + np.finfo(np.float64).tiny ** 0.5
+        scale = np.where(scale > least, scale, 1)
+        floor = 1e-13 * abs(origin) + np.finfo(np.float64).tiny ** 0.5
+        return cls(centre, scale, origin, unit if unit > floor else 1.0, intercept)
+
+    def apply(self, phi: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows phi (n, d) and y (n,) in these units."""
+        return (phi - self.centre) / self.scale, (y - self.origin) / self.unit
+
+    def mixture(self, mixture: Mixture) -> Mixture:
+        """A mixture of these units in those of the data; it can be traced."""
+        beta = jnp.asarray(mixture.coefficients) * (self.unit / self.scale)[None, :]
+        if self.intercept is not None:
+            shift = self.origin - jnp.sum(beta * self.centre[None, :], axis=1)
+            beta = beta.at[:, self.intercept].add(shift)
+        return Mixture(beta, mixture.weights, mixture.noise_variance * self.unit**2)
+
+    def fit(self, fit: Fit, n: float) -> Fit:
+        """A fit to rows of total weight n, in the units of the data."""
+        shift = n * np.log(self.unit)
+        return fit._replace(
+            mixture=self.mixture(fit.mixture),
+            log_likelihood=fit.log_likelihood - shift,
+            trace=fit.trace - shift,
+        )
+
+    def covariance(self, mixture: Mixture, covariance: jax.Array) -> jax.Array:
+        """The covariance (q, q) of the entries of `mixture`, both in these units, in those of the data."""
+        flat, unravel = ravel_pytree(mixture)
+        jacobian = jax.jacfwd(lambda entries: ravel_pytree(self.mixture(unravel(entries)))[0])(flat)
+        return jnp.einsum("ij,jk,lk->il", jacobian, covariance, jacobian, precision="highest")

@@ -1,0 +1,48 @@
+"""One row at a time: the same estimate as the stream's, and what is said of bad rows."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmlr import methods
+from jaxmlr.river import MixtureRegressor
+from jaxmlr.stream import Stream
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    return x, np.where(rng.random(60) < 0.5, 1 + x @ [2.0, 0.0], -1 - x @ [1.0, 1.0])
+
+
+@pytest.mark.parametrize(("method", "components"), [("least_squares", 1), ("online_em", 2)])
+def test_rows_one_by_one_are_the_stream(rows, method, components):
+    x, y = rows
+    model = MixtureRegressor(components, method=method, seed=1)
+    assert model.predict_one({"b": 1.0}) == 0
+    for row, answer in zip(x, y, strict=True):
+        model.learn_one({"b": row[1], "a": row[0]}, answer)
+    stream = Stream(methods.estimator(method, components), 3, jax.random.key(1))
+    stream.update(np.column_stack([np.ones(60), x]), y)
+    mixture = stream.mixture()
+    wanted = mixture.weights @ (mixture.coefficients @ np.array([1.0, 0.5, -0.5]))
+    np.testing.assert_allclose(model.predict_one({"a": 0.5, "b": -0.5}), wanted, rtol=1e-12)
+    np.testing.assert_allclose(
+        model.predict_one({"a": 0.5, "new": 3.0}), mixture.weights @ (mixture.coefficients @ [1, 0.5, 0.0])
+    )
+    shares = model.predict_proba_one({"a": 0.5, "b": -0.5}, 1.0)
+    assert list(shares) == list(range(components))
+    np.testing.assert_allclose(sum(shares.values()), 1)
+
+
+def test_bad_rows_are_refused():
+    model = MixtureRegressor(1, method="least_squares")
+    with pytest.raises(ValueError, match="before the first row"):
+        model.predict_proba_one({"a": 1.0}, 1.0)
+    with pytest.raises(ValueError, match="y must be finite, not nan"):
+        model.learn_one({"a": 1.0}, np.nan)
+    with pytest.raises(ValueError, match="x must be finite"):
+        model.learn_one({"a": np.inf}, 1.0)
+    with pytest.raises(ValueError, match="has 2 components, not 3"):
+        MixtureRegressor(3, method="adaptive").learn_one({"a": 1.0}, 1.0)

@@ -1,0 +1,131 @@
+"""The scikit-learn estimator: scikit-learn's own checks, and that it is jaxmlr underneath."""
+
+import itertools
+import pickle
+
+import jax
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from jax import lax
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from jaxmlr import methods
+from jaxmlr.sklearn import MixtureOfLinearRegressions
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """200 rows of y = 2 + x_1 - x_2 (0.6) and y = -1 - 2 x_1 (0.4), sigma = 0.2."""
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(200, 2)), rng.random(200) < 0.6
+    y = np.where(z, 2 + x @ [1.0, -1.0], -1 + x @ [-2.0, 0.0]) + 0.2 * rng.normal(size=200)
+    return x, y, z
+
+
+EXPECTED = {
+    "check_regressors_no_decision_function": "P(z = k | x) is what a mixture predicts besides E[y | x]",
+    "check_sample_weight_equivalence_on_dense_data": "15 rows in 31 unknowns: no optimum is the only one,"
+    " and random starts draw other rows; where there is one, test_a_weight_of_two_is_two_rows",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the checks raise warnings of their own on purpose
+@parametrize_with_checks([MixtureOfLinearRegressions()], expected_failed_checks=lambda _: EXPECTED)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+def test_finds_the_lines(rows):
+    x, y, z = rows
+    model = MixtureOfLinearRegressions(random_state=0).fit(x, y)
+    order = np.argsort(-model.weights_)
+    np.testing.assert_allclose(model.coef_[order], [[1, -1], [-2, 0]], atol=0.1)
+    np.testing.assert_allclose(model.intercept_[order], [2, -1], atol=0.1)
+    np.testing.assert_allclose(np.sqrt(model.noise_variance_), 0.2, rtol=0.2)
+    labels = model.labels(x, y)
+    assert np.mean((labels == order[0]) == z) > 0.95
+    posterior = model.responsibilities(x, y)
+    np.testing.assert_allclose(posterior.sum(axis=1), 1)
+    np.testing.assert_array_equal(model.predict_proba(x, y), posterior)
+    np.testing.assert_array_equal(posterior.argmax(axis=1), labels)
+    np.testing.assert_allclose(model.predict(x), model.predict_components(x) @ model.weights_)
+    np.testing.assert_allclose(model.score(x, y) * len(y), model.log_likelihood_)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    assert clone(model).get_params() == model.get_params()
+    assert "MixtureOfLinearRegressions" in model._repr_html_()
+
+
+@pytest.mark.slow
+def test_a_weight_of_two_is_two_rows(rows):
+    x, y, _ = rows
+    weight = np.ones(len(y))
+    weight[:20] = 2
+    once = MixtureOfLinearRegressions(random_state=0).fit(x, y, sample_weight=weight)
+    twice = MixtureOfLinearRegressions(random_state=0).fit(np.vstack([x, x[:20]]), np.append(y, y[:20]))
+    order, other = np.argsort(once.weights_), np.argsort(twice.weights_)
+    np.testing.assert_allclose(once.coef_[order], twice.coef_[other], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(once.log_likelihood_, twice.log_likelihood_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_data_frames_have_names(rows, kind):
+    x, y, _ = rows
+    frame = kind({"a": x[:, 0], "b": x[:, 1]})
+    model = MixtureOfLinearRegressions(random_state=0).fit(frame, y)
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    plain = MixtureOfLinearRegressions(random_state=0).fit(x, y)
+    np.testing.assert_array_equal(model.predict(frame), plain.predict(x))
+
+
+@pytest.mark.slow
+def test_a_grid_search_finds_the_number_of_lines(rows):
+    x, y, _ = rows
+    pipeline = make_pipeline(StandardScaler(), MixtureOfLinearRegressions(random_state=0, method="em"))
+    grid = {"mixtureoflinearregressions__n_components": [1, 2]}
+    found = GridSearchCV(pipeline, grid, cv=3).fit(x, y)
+    assert found.best_params_ == {"mixtureoflinearregressions__n_components": 2}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("method", "components"), [("least_squares", 1), ("online_em", 2), ("two_step", 2)])
+def test_a_stream_in_pieces_is_one_scan(rows, method, components, dtype):
+    x, y = rows[0].astype(dtype), rows[1].astype(dtype)
+    options = {"noise_variance": 0.04} if method == "two_step" else None
+    model = MixtureOfLinearRegressions(components, method=method, options=options, random_state=3)
+    cuts = [0, 1, 2, 50, 51, 200]
+    for first, last in itertools.pairwise(cuts):
+        model.partial_fit(x[first:last], y[first:last])
+        model = pickle.loads(pickle.dumps(model))
+    made = methods.estimator(method, components, tuple((options or {}).items()))
+    seed = int(np.random.RandomState(3).randint(2**31 - 1))
+    with jax.enable_x64(dtype == np.float64):
+        phi = np.column_stack([np.ones(200, dtype), x])
+        start = made.init(3, jax.random.key(seed), dtype)
+        state, _ = jax.jit(lambda s, p, a: lax.scan(made.step, s, (p, a)))(start, phi, y)
+        wanted = jax.tree.map(np.asarray, made.mixture(state))
+    np.testing.assert_array_equal(model.coef_, wanted.coefficients[:, 1:])
+    np.testing.assert_array_equal(model.intercept_, wanted.coefficients[:, 0])
+    np.testing.assert_array_equal(model.weights_, wanted.weights)
+    whole = MixtureOfLinearRegressions(components, method=method, options=options, random_state=3).fit(x, y)
+    np.testing.assert_array_equal(whole.coef_, model.coef_)
+
+
+def test_wrong_use_is_said(rows):
+    x, y, _ = rows
+    with pytest.raises(AttributeError, match="partial_fit"):
+        MixtureOfLinearRegressions().partial_fit(x, y)
+    with pytest.raises(ValueError, match="takes no sample_weight"):
+        MixtureOfLinearRegressions(1, method="least_squares").fit(x, y, sample_weight=y**2)
+    with pytest.raises(ValueError, match="method must be one of"):
+        MixtureOfLinearRegressions(method="magic").fit(x, y)
+    with pytest.raises(ValueError, match="has 2 components, not 3"):
+        MixtureOfLinearRegressions(3, method="adaptive").fit(x, y)
