@@ -110,15 +110,20 @@ def rivals(limit: str | None) -> dict[str, Any]:
 
 
 def methods() -> dict[str, Any]:
-    """Nanoseconds per trial-step: method -> d and K -> ns."""
+    """Nanoseconds per trial-step: method -> d and K -> ns; a process each, which frees its programs."""
     found: dict[str, dict[str, float]] = {}
-    cases = [(m, 2) for m in SYMMETRIC] + [(m, k) for m in GENERAL for k in COMPONENTS]
-    for method, components in cases:
-        for dim in DIMS:
-            speed = rate(study({"one": options(method, dim, components)}, dim, components))
-            found.setdefault(f"{method}, K={components}", {})[f"d={dim}"] = round(1e9 / speed, 2)
-        print("methods", method, components, found[f"{method}, K={components}"], flush=True)
+    for method, components in [(m, 2) for m in SYMMETRIC] + [(m, k) for m in GENERAL for k in COMPONENTS]:
+        command = [sys.executable, __file__, "--method", method, "--components", str(components)]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found[f"{method}, K={components}"] = json.loads(said)
+        print("methods", method, components, said.strip(), flush=True)
     return found
+
+
+def one_method(method: str, components: int) -> dict[str, float]:
+    """Nanoseconds per trial-step for each d."""
+    speeds = {d: rate(study({"one": options(method, d, components)}, d, components)) for d in DIMS}
+    return {f"d={dim}": round(1e9 / speed, 2) for dim, speed in speeds.items()}
 
 
 def recording() -> dict[str, Any]:
@@ -212,9 +217,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--limit")
     parser.add_argument("--only", default="rivals,methods,recording,batch,first")
+    parser.add_argument("--method", help=argparse.SUPPRESS)
+    parser.add_argument("--components", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--history", type=Path, default=HERE / "benchmarks.json")
     given = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    if given.method:
+        print(json.dumps(one_method(given.method, given.components)))
+        return
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "rivals": lambda: rivals(given.limit),
         "methods": methods,

@@ -1,5 +1,6 @@
-"""The command line: jaxmlr run | show | plot | fit | bench. Needs the extra `study`, and `data` for fit."""
+"""The command line: jaxmlr run | show | plot | export | fit | bench. Needs the extra `study`; fit needs `data`."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -14,8 +15,9 @@ from rich.console import Console
 from jaxmlr import bench as benchmark
 from jaxmlr import methods
 from jaxmlr._check import number
-from jaxmlr.study import Study, load, run_study
+from jaxmlr.study import Study, load, probe, run_study, to_dataframe
 from jaxmlr.study.build import known
+from jaxmlr.study.store import block_of
 from jaxmlr.study.table import tables
 
 app = typer.Typer(
@@ -82,16 +84,32 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: --set problem.p=0.7"),
     ] = None,
+    block: Annotated[
+        str | None, typer.Option(metavar="N|probe", help="Trials computed together; probe tries sizes out.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no table.")] = False,
 ) -> None:
     """Run a study and save its results."""
     _one_device_per_core()
     overrides = _settings("--set", settings) | ({} if trials is None else {"trials": trials})
+    if block is not None and block != "probe":
+        overrides |= _settings("--block", [f"block={block}"])
     planned = Study.from_toml(study, overrides)
+    if block == "probe":
+        planned = dataclasses.replace(planned, block=block_of(out) or probe.block_size(planned))
+    if dry_run:
+        _print_outlook(planned)
+        return
     try:
         results = run_study(planned, out, progress=not quiet)
-    except KeyboardInterrupt:
-        print(f"jaxmlr: interrupted; finished blocks are in {out}, run again to go on", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(
+            f"jaxmlr: interrupted; {error or 'finished blocks are saved'}; run again to go on in {out}",
+            file=sys.stderr,
+        )
         raise typer.Exit(130) from None
     if not quiet:
         _print(results)
@@ -109,11 +127,34 @@ def show(folder: Folder) -> None:
 
 
 @app.command()
+def export(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .nc, .csv or .parquet.")],
+) -> None:
+    """Write a study's results as netCDF, or as a tidy table."""
+    results = load(folder)
+    if file.suffix not in (".nc", ".csv", ".parquet"):
+        raise ValueError(f"FILE must end in .nc, .csv or .parquet, not {file}")
+    try:
+        if file.suffix == ".nc":
+            results.to_netcdf(file, engine="h5netcdf")
+        else:
+            table = to_dataframe(results)
+            table.to_csv(file, index=False) if file.suffix == ".csv" else table.to_parquet(file, index=False)
+    except ImportError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[export]'") from error
+    print(file)
+
+
+@app.command()
 def plot(
     folder: Folder,
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric to draw, once for each; the default is chosen.")
     ] = None,
+    kind: Annotated[
+        str, typer.Option(help="curves, heat (over two axes) or phase (which method is best); auto chooses.")
+    ] = "auto",
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="AXIS=VALUE", help="Draw one value of a grid axis: --select problem.p=0.6"),
@@ -123,13 +164,17 @@ def plot(
     results = load(folder)
     for axis, value in _settings("--select", select).items():
         known("--select", axis, [str(dim) for dim in results.dims if dim not in ("estimator", "step")])
-        number("--select", value, scalar=True)
-        results = results.sel({axis: [value]}, method="nearest")
+        if results[axis].dtype.kind == "f":
+            number("--select", value, scalar=True)
+            results = results.sel({axis: [value]}, method="nearest")
+        else:
+            known("--select", str(value), results[axis].values.tolist())
+            results = results.sel({axis: [str(value)]})
     try:
         from jaxmlr import plotting
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[plot]'") from error
-    for path in plotting.save(results, folder, metric or None):
+    for path in plotting.save(results, folder, metric or None, kind):
         print(path)
 
 
@@ -175,6 +220,25 @@ def bench(
     else:
         for key, value in found.items():
             print(f"{key:24} {value:,}" if isinstance(value, int | float) else f"{key:24} {value}")
+
+
+def _print_outlook(study: Study) -> None:
+    found = probe.outlook(study)
+    grid = " x ".join(f"{axis.name} ({len(axis)})" for axis in study.axes) or "no grid"
+    print(f"{study.name}: {study.trials:,} trials of {study.steps:,} steps, {study.precision}")
+    print(f"grid        {found.points:,} points: {grid}")
+    for name, rows in found.rows.items():
+        print(f"method      {name}: computed at {rows:,} points")
+    print(
+        f"blocks      {found.blocks:,} of {found.block_size:,} trials, on {len(jax.local_devices())} devices"
+    )
+    print(f"programs    {found.programs}; a short one compiled in {found.compile_seconds:.1f} s")
+    print(f"memory      about {found.memory / 2**20:,.0f} MiB a device")
+    if found.seconds is None:
+        print("time        not estimated: there are batch methods only")
+    else:
+        left = " without the batch methods" if study.batch else ""
+        print(f"time        about {found.seconds:,.0f} s of computation{left}")
 
 
 def _print(results: Any) -> None:

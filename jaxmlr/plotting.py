@@ -13,6 +13,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxmlr import _check, heat_maps
+
 # Okabe and Ito's palette, distinct for all kinds of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
@@ -53,9 +55,7 @@ def figure(results: xr.Dataset, metrics: Sequence[str] | None = None) -> Figure:
     """
     metrics = default_metrics(results) if metrics is None else list(metrics)
     for name in metrics:
-        if f"{name}_mean" not in results:
-            have = ", ".join(n for n in TITLES if f"{n}_mean" in results)
-            raise ValueError(f"the results have no metric {name!r}; they have {have}")
+        _check_metric(results, name)
     axes_names = [str(dim) for dim in results["diverged"].dims if dim not in ("estimator", "step")]
     points = [
         dict(zip(axes_names, values, strict=True))
@@ -77,7 +77,12 @@ def figure(results: xr.Dataset, metrics: Sequence[str] | None = None) -> Figure:
                     panel.set_title(f"({letter}) {TITLES[metric]}", loc="left", fontsize=9)
                 if row == len(points) - 1:
                     panel.set_xlabel("observations n")
-            label = ", ".join(f"{axis.rsplit('.', 1)[-1]} = {value:g}" for axis, value in point.items())
+            label = ", ".join(
+                f"{axis.rsplit('.', 1)[-1]} = {value:g}"
+                if isinstance(value, int | float)
+                else f"{axis.rsplit('.', 1)[-1]} = {value}"
+                for axis, value in point.items()
+            )
             panels[row, 0].set_ylabel(label or "error")
         handles: dict[str, Any] = {}
         for panel in panels.flat:
@@ -122,7 +127,11 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str) -> None:
     _references(panel, at, metric, n)
     panel.set_xscale("log")
     panel.set_yscale("log" if metric != "scale" else "linear")
-    if metric == "scale" and np.isfinite(true_q := float(at["scale_theory"].values[-1])):
+    if (
+        metric == "scale"
+        and "scale_theory" in at
+        and np.isfinite(true_q := float(at["scale_theory"].values[-1]))
+    ):
         panel.set_ylim(0.9, 1.6 * true_q + 0.5)
     elif metric == "excess_misclassification":
         panel.set_ylim(bottom=1e-5)
@@ -151,10 +160,45 @@ def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None
             )
 
 
-def save(results: xr.Dataset, folder: str | Path, metrics: Sequence[str] | None = None) -> list[Path]:
-    """Write the figure as NAME.png and NAME.svg into `folder`; returns the two paths."""
-    drawn = figure(results, metrics)
-    paths = [Path(folder) / f"{results.attrs['name']}.{kind}" for kind in ("png", "svg")]
+KINDS = ("auto", "curves", "heat", "phase")
+
+
+def draw(results: xr.Dataset, metrics: Sequence[str] | None = None, kind: str = "auto") -> Figure:
+    """Curves, or a map over two axes of the grid.
+
+    Args:
+      results: what `run_study` returns.
+      metrics: names; None takes `default_metrics`. Maps show the first.
+      kind: "curves"; "heat" and "phase", see `jaxmlr.heat_maps`; "auto": curves for up to 6 grid points,
+        a heat map for more where the grid has two axes.
+
+    Raises:
+      ValueError: the results have no such metric, or too many or too few points.
+    """
+    _check.choice("kind", kind, KINDS)
+    axes = [str(dim) for dim in results["diverged"].dims if dim not in ("estimator", "step")]
+    if kind == "auto":
+        many = math.prod(results.sizes[axis] for axis in axes) > _MOST_ROWS
+        kind = "heat" if many and len([axis for axis in axes if results.sizes[axis] > 1]) > 1 else "curves"
+    if kind == "curves":
+        return figure(results, metrics)
+    metric = (metrics or default_metrics(results))[0]
+    _check_metric(results, metric)
+    return (heat_maps.heat_map if kind == "heat" else heat_maps.phase_diagram)(results, metric)
+
+
+def _check_metric(results: xr.Dataset, name: str) -> None:
+    if f"{name}_mean" not in results:
+        have = ", ".join(n for n in TITLES if f"{n}_mean" in results)
+        raise ValueError(f"the results have no metric {name!r}; they have {have}")
+
+
+def save(
+    results: xr.Dataset, folder: str | Path, metrics: Sequence[str] | None = None, kind: str = "auto"
+) -> list[Path]:
+    """Write the picture of `draw` as NAME.png and NAME.svg into `folder`; returns the two paths."""
+    drawn = draw(results, metrics, kind)
+    paths = [Path(folder) / f"{results.attrs['name']}.{suffix}" for suffix in ("png", "svg")]
     with mpl.rc_context({"svg.hashsalt": results.attrs["name"]}):
         for path in paths:
             drawn.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)

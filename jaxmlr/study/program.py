@@ -10,6 +10,7 @@ steps leave the device.
 import functools
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -169,7 +170,7 @@ class Program:
             self._cells = [self._compile(cell) for cell in self._plan.cells]
         self.compile_seconds = time.perf_counter() - began
 
-    def _compile(self, cell: Cell) -> tuple[Callable[..., Any], Points]:
+    def _compile(self, cell: Cell) -> tuple[jax.stages.Compiled, Points]:
         points, here = _points(self._study, cell, self._device), self._study.at(cell.static)
         variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
         block = functools.partial(_block, here, variants)
@@ -177,6 +178,12 @@ class Program:
 
     def _first(self, block: int) -> jax.Array:
         return jax.device_put(np.int32(block * self._study.block_size), self._device)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the largest of the programs holds while it runs."""
+        found = [run.memory_analysis() for run, _ in self._cells]
+        return max((m.temp_size_in_bytes + m.output_size_in_bytes for m in found if m), default=0)
 
     def __call__(self, block: int) -> Values:
         """Metrics of block `block`, and `finite`: estimator -> metric -> (rows, records, trials)."""
@@ -232,25 +239,34 @@ def _points(study: Study, cell: Cell, device: jax.Device) -> Points:
     return {"index": index, "problem": placed(cell.problem), "options": options}
 
 
-def _compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> jax.stages.Compiled:
     options = {"xla_cpu_prefer_vector_width": 512} if device.platform == "cpu" else None
     return jax.jit(function, compiler_options=options).lower(*args).compile()
 
 
+PROGRAMS = 16  # kept compiled; a program of many methods holds hundreds of megabytes
+
 _Key = tuple[Any, ...]
-_programs: dict[_Key, Program] = {}
+_programs: OrderedDict[_Key, Program] = OrderedDict()
 _compiling: dict[_Key, threading.Lock] = {}
 _lock = threading.Lock()
 
 
 def program(study: Study, device: jax.Device) -> Program:
-    """The compiled program of a study on a device, made once a process."""
+    """The compiled program of a study on a device, made once a process while it is in use."""
     # The fingerprint knows functions by their names only, and two can share one.
     functions = tuple(table["method"] for table in study.estimators.values() if callable(table["method"]))
     key = (study.fingerprint(), device, functions)
     with _lock:
         mine = _compiling.setdefault(key, threading.Lock())
     with mine:
-        if key not in _programs:
-            _programs[key] = Program(study, device)
-    return _programs[key]
+        with _lock:
+            found = _programs.get(key)
+        if found is None:
+            found = Program(study, device)
+    with _lock:
+        _programs[key] = found
+        _programs.move_to_end(key)
+        while len(_programs) > PROGRAMS:
+            del _compiling[_programs.popitem(last=False)[0]]
+    return found

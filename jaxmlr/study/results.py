@@ -137,6 +137,70 @@ def dataset(
     return xr.Dataset(variables, coordinates, {**described, **attributes})
 
 
+def best(
+    results: xr.Dataset, metric: str, statistic: str = "mean", *, over: Sequence[str] = ("estimator",)
+) -> xr.Dataset:
+    """Where a statistic is smallest at the last recorded step.
+
+    Args:
+      results: what `run_study` returns.
+      metric: for example "coefficient_error".
+      statistic: "mean", "rms", "q50" or another of the dataset's.
+      over: dims to choose from: "estimator", axes of the grid, or several of them together.
+
+    Returns:
+      dims: the grid's and `estimator` without `over`. Variables: `value`, its standard error `se`, and what
+      was chosen of each dim of `over`. Where all is NaN, so is `value`, and the first is chosen.
+
+    Raises:
+      ValueError: the results have no such statistic or dim.
+    """
+    name = f"{metric}_{statistic}"
+    if name not in results:
+        raise ValueError(f"the results have no {name!r}; they have {', '.join(map(str, results.data_vars))}")
+    values = results[name].isel(step=-1)
+    for dim in over:
+        if dim not in values.dims:
+            raise ValueError(
+                f"over must be dims of the results, {', '.join(map(str, values.dims))}, not {dim!r}"
+            )
+    if not over:
+        raise ValueError("over must name at least one dim")
+    stacked = values.stack(choice=list(over))
+    where = stacked.fillna(np.inf).argmin("choice")
+    errors = results[f"{metric}_se"].isel(step=-1).stack(choice=list(over)).isel(choice=where)
+    found = {
+        "value": stacked.isel(choice=where).drop_vars(["choice", *over]),
+        "se": errors.drop_vars(["choice", *over]),
+    }
+    chosen = {dim: stacked[dim].isel(choice=where).drop_vars(["choice", *over]) for dim in over}
+    found |= {f"best {dim}": x.rename(None) for dim, x in chosen.items()}
+    return xr.Dataset(found, attrs={"metric": metric, "statistic": statistic})
+
+
+def to_dataframe(results: xr.Dataset) -> Any:
+    """A tidy table, a `pandas.DataFrame`: a row for every method, grid point, recorded step and metric.
+
+    Columns: `estimator`, the grid's axes, `step`, `diverged`, `metric`, and the statistics `mean`, `se`, ...;
+    `theory` and `oracle` where there are any.
+    """
+    across = results["diverged"].dims
+    names = [str(name).removesuffix("_mean") for name in results.data_vars if str(name).endswith("_mean")]
+    metrics = [name for name in names if not name.endswith("_difference")]
+    tables = []
+    for metric in metrics:
+        statistic = {
+            str(name).removeprefix(f"{metric}_"): results[name].broadcast_like(results["diverged"])
+            for name in results.data_vars
+            if str(name).startswith(f"{metric}_") and set(results[name].dims) <= set(across)
+        }
+        table = xr.Dataset({"diverged": results["diverged"], **statistic}).expand_dims(metric=[metric])
+        tables.append(table.to_dataframe(dim_order=[*map(str, across), "metric"]))
+    import pandas as pd
+
+    return pd.concat(tables).reset_index()
+
+
 def _coordinate(values: Sequence[Any]) -> np.ndarray:
     """Numbers as float64, choices as texts."""
     labels = [grid.label(value) for value in values]

@@ -13,89 +13,14 @@ import jax
 import numpy as np
 
 from jaxmlr import _check, diagnostics, metrics
-from jaxmlr.data.disturbances import Disturbance
-from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
-from jaxmlr.mixture import Mixture
-from jaxmlr.study import build
+from jaxmlr.study import build, toml_lines
 from jaxmlr.study import grid as grids
+from jaxmlr.study.leaves import from_table, name_of, numbers, plain, plain_or_same, replaced
+from jaxmlr.study.problem import Problem
 
 SMALL = 10**6  # observations of one method at one grid point
 DEFAULT_METRICS = ("coefficient_error", "misclassification", "within_cluster_error")
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """The data of every trial.
-
-    Attributes:
-      process: `{kind, **parameters}` of a function in `jaxmlr.processes`.
-      coefficients: (d,) with `p`, the symmetric model; (K, d) with `weights`, the general one.
-      p: share of the component +beta, in (0, 1).
-      weights: (K,) shares of the components, sum 1.
-      noise_variance: sigma^2, one number or (K,).
-      noise: `{kind, **parameters}` of a function in `jaxmlr.disturbances`; None means normal.
-    """
-
-    process: Mapping[str, Any]
-    coefficients: Any
-    p: Any = None
-    weights: Any = None
-    noise_variance: Any = 1.0
-    noise: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        """Check shapes and ranges."""
-        if not isinstance(self.process, Mapping):
-            raise ValueError(f"problem.process must be a table with a kind, not {self.process!r}")
-        if self.noise is not None and not isinstance(self.noise, Mapping):
-            raise ValueError(f"problem.noise must be a table with a kind, not {self.noise!r}")
-        self.disturbance()
-        for name in ("coefficients", "p", "weights", "noise_variance"):
-            value = getattr(self, name)
-            if value is not None:
-                _numbers(f"problem.{name}", value, scalar=name == "p")
-                _check.number(f"problem.{name}", value)
-        rank = np.ndim(self.coefficients)
-        if rank not in (1, 2) or not np.size(self.coefficients):
-            raise ValueError(
-                f"problem.coefficients must be (d,) or (K, d), not of shape {np.shape(self.coefficients)}"
-            )
-        if (rank == 1) == (self.p is None) or (rank == 2) == (self.weights is None):
-            raise ValueError(
-                "problem must have either coefficients (d,) with p, or coefficients (K, d) with weights"
-            )
-        if self.p is not None:
-            _check.number("problem.p", self.p, above=0, below=1)
-        try:
-            self.mixture("float32")
-        except ValueError as error:
-            raise ValueError(f"problem.{error}") from error
-        with jax.enable_x64(False):
-            build.fits("problem.process", build.process(self.process), self.dim, "float32")
-
-    @property
-    def dim(self) -> int:
-        """The number of regressors d."""
-        return np.shape(self.coefficients)[-1]
-
-    @property
-    def symmetric(self) -> bool:
-        """Whether the two lines are known to be opposite."""
-        return self.weights is None
-
-    def mixture(self, precision: str) -> Mixture:
-        """The truth, in `precision`."""
-        with jax.enable_x64(precision == "float64"):
-            return build.mixture(self.coefficients, self.p, self.weights, self.noise_variance, precision)
-
-    def regressors(self) -> Process:
-        """The regressor process."""
-        return build.process(self.process)
-
-    def disturbance(self) -> Disturbance | None:
-        """The law of the noise, None if normal."""
-        return None if self.noise is None else build.disturbance(self.noise)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +74,9 @@ class Study:
     def __post_init__(self) -> None:
         """Turn tables into dataclasses and arrays into lists, and check everything."""
         for name in ("trials", "steps", "seed", "record", "block", "metrics", "grid", "keep"):
-            object.__setattr__(self, name, _plain_or_same(getattr(self, name)))
+            object.__setattr__(self, name, plain_or_same(getattr(self, name)))
         if isinstance(self.problem, Mapping):
-            object.__setattr__(self, "problem", _from_table("problem", Problem, self.problem))
+            object.__setattr__(self, "problem", from_table("problem", Problem, self.problem))
         if not isinstance(self.problem, Problem):
             raise ValueError(f"problem must be a table, not {self.problem!r}")
         if not isinstance(self.name, str) or not self.name or {*self.name} & {"/", "\\"}:
@@ -246,7 +171,7 @@ class Study:
                 f' {{ metric = "{self.metrics[0]}", standard_error = 0.001 }}, not {self.until!r}'
             )
         build.known("until.metric", str(self.until["metric"]), self.metrics)
-        _numbers("until.standard_error", self.until["standard_error"], scalar=True)
+        numbers("until.standard_error", self.until["standard_error"], scalar=True)
         _check.number("until.standard_error", self.until["standard_error"], above=0)
 
     @classmethod
@@ -262,26 +187,33 @@ class Study:
           ValueError: it is not TOML, or not a study.
         """
         try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+            table = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not TOML: {error}") from error
-        axes = dict(grids.paths(table.get("grid", {})))
-        for key, value in (overrides or {}).items():
-            if key in axes:
-                raise ValueError(f"{key} is an axis of the grid; set grid.{key} to a list instead")
-            table = _replaced(table, key.split("."), value, key)
-        return _from_table("study", cls, table)
+        try:
+            axes = dict(grids.paths(table.get("grid", {})))
+            for key, value in (overrides or {}).items():
+                if key in axes:
+                    raise ValueError(f"{key} is an axis of the grid; set grid.{key} to a list instead")
+                table = replaced(table, key.split("."), value, key)
+            return from_table("study", cls, table)
+        except ValueError as error:
+            line = toml_lines.line_of(text, str(error))
+            if line is None:
+                raise
+            raise ValueError(f"{error} ({path}, line {line})") from error
 
     def to_table(self) -> dict[str, Any]:
         """Plain nested dictionaries, as a TOML file has them; absent values are left out."""
         table = dataclasses.asdict(self)
         table["problem"] = {k: v for k, v in table["problem"].items() if v is not None}
         table["estimators"] = {
-            name: {key: _name(value) for key, value in options.items()}
+            name: {key: name_of(value) for key, value in options.items()}
             for name, options in self.estimators.items()
         }
-        plain: dict[str, Any] = json.loads(json.dumps(table, default=_plain))
-        return {key: value for key, value in plain.items() if value is not None}
+        written: dict[str, Any] = json.loads(json.dumps(table, default=plain))
+        return {key: value for key, value in written.items() if value is not None}
 
     @property
     def recorded(self) -> np.ndarray:
@@ -340,7 +272,7 @@ class Study:
         """This study without its grid, with what is at the given paths replaced, perhaps by traced values."""
         study = dataclasses.replace(self, grid={})
         for path, value in point.items():
-            study = _replaced(study, path.split("."), value, path, existing=True)
+            study = replaced(study, path.split("."), value, path, existing=True)
         return study
 
     @property
@@ -368,96 +300,12 @@ class Study:
         table: Any = self.estimators[name]
         for path, value in (options or {}).items():
             keys = path.removeprefix(f"estimators.{name}.").split(".")
-            table = _replaced(table, keys, value, path, existing=True)
+            table = replaced(table, keys, value, path, existing=True)
         return table
 
     def fingerprint(self) -> str:
         """A digest of everything that the results depend on but versions and devices."""
         # The order of axes and of methods is the order of the results; that of options is nothing.
         ordered = [[(axis.name, axis.columns) for axis in self.axes], list(self.estimators)]
-        text = json.dumps([self.to_table(), ordered, self.block_size], sort_keys=True, default=_plain)
+        text = json.dumps([self.to_table(), ordered, self.block_size], sort_keys=True, default=plain)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _from_table(path: str, kind: type, table: Mapping[str, Any]) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    prefix = "" if path == "study" else f"{path}."
-    for key in table:
-        build.known(path, key, fields)
-    for name, field in fields.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in table:
-            raise ValueError(f"{prefix}{name} is missing")
-    return kind(**table)
-
-
-def _replaced(node: Any, keys: Sequence[str], value: Any, path: str, *, existing: bool = False) -> Any:
-    """`node` with the leaf at `keys` replaced; only options of methods and processes may be new."""
-    if not keys:
-        if existing:
-            _check_leaf(path, node, value)
-        return value
-    head, *rest = keys
-    if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        build.known(path, head, [field.name for field in dataclasses.fields(node)])
-        return dataclasses.replace(
-            node, **{head: _replaced(getattr(node, head), rest, value, path, existing=existing)}
-        )
-    if not isinstance(node, Mapping):
-        raise ValueError(f"{path}: there is nothing called {head!r} inside a value")
-    if ".".join(keys) in node:  # a key that has dots itself, as the grid's have
-        head, rest = ".".join(keys), []
-    if rest and head not in node:
-        build.known(path, head, node)
-    return {**node, head: _replaced(node.get(head), rest, value, path, existing=existing)}
-
-
-def _check_leaf(path: str, node: Any, value: Any) -> None:
-    """Raise ValueError unless a value of an axis may stand where `node` stood."""
-    if path.endswith(".method"):
-        raise ValueError(f"grid: {path} is not a number")
-    if isinstance(value, str) and (
-        isinstance(node, str) or (node is None and path.startswith("estimators."))
-    ):
-        return
-    if isinstance(value, bool) and (isinstance(node, bool) or node is None):
-        return
-    if isinstance(value, Mapping) and isinstance(node, Mapping) and path != "problem":
-        return
-    wanted_kind = "a table" if isinstance(node, Mapping) and path.count(".") else "a number"
-    if isinstance(node, Mapping | Sequence | Problem) and not isinstance(node, str):
-        raise ValueError(f"grid: {path} is not {wanted_kind}")
-    _numbers(f"grid: {path}", value, scalar=True)
-
-
-def _numbers(path: str, value: Any, *, scalar: bool = False) -> None:
-    if isinstance(value, jax.core.Tracer):
-        return
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.asarray(None)
-    if array.dtype.kind not in "fiu" or (scalar and array.ndim):
-        raise ValueError(f"{path} must be {'a number' if scalar else 'numbers'}, not {value!r}")
-
-
-def _name(value: Any) -> Any:
-    if not callable(value):
-        return value
-    return f"{value.__module__}:{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
-
-
-def _plain_or_same(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return np.asarray(value).tolist()
-    if isinstance(value, Mapping):
-        return {key: _plain_or_same(x) for key, x in value.items()}
-    return type(value)(map(_plain_or_same, value)) if type(value) in (list, tuple) else value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return np.asarray(value).tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"a study cannot hold {value!r}")

@@ -194,9 +194,26 @@ def load(folder: str | Path) -> xr.Dataset:
     """
     path = Path(folder) / "results.zarr"
     if not path.is_dir():
+        if (there := len(list((Path(folder) / "blocks").glob("*.npz")))) or (
+            Path(folder) / "manifest.json"
+        ).is_file():
+            raise ValueError(
+                f"{folder} holds no results yet: {there} blocks are there;"
+                f" `jaxmlr run {folder}/study.toml --out {folder}` goes on"
+            )
         raise ValueError(f"{folder} holds no results; `jaxmlr run STUDY.toml --out {folder}` makes them")
     with xr.open_zarr(path) as dataset:
         return dataset.load()
+
+
+def block_of(folder: Path) -> int | None:
+    """The size of blocks of the study in a folder; None where there is none."""
+    try:
+        return int(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["block"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'manifest.json'} cannot be read: {error}") from error
 
 
 def write(path: Path, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """A study's last recorded step as tables for the terminal."""
 
 import itertools
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,17 +36,33 @@ def tables(results: xr.Dataset) -> Iterator[Table]:
     for values in itertools.product(*(results[axis].values.tolist() for axis in axes)):
         point = dict(zip(axes, values, strict=True))
         at = last.sel(point)
-        place = ", ".join(f"{axis} = {value:g}" for axis, value in point.items())
+        place = ", ".join(
+            f"{axis} = {value:g}" if isinstance(value, int | float) else f"{axis} = {value}"
+            for axis, value in point.items()
+        )
         title = f"{results.attrs['name']}: n = {int(last['step']):,}, {results.attrs['trials']:,} trials"
         table = Table(title=f"{title}, {place}" if place else title)
         table.add_column("method", no_wrap=True)
         for metric in metrics:
             table.add_column(_HEADINGS[metric], justify="right")
         table.add_column("diverged", justify="right")
+        compared = [metric for metric in metrics if f"{metric}_difference_mean" in results]
+        reference = json.loads(results.attrs["study"]).get("reference")
+        for metric in compared:
+            table.add_column(f"{_HEADINGS[metric]} - {reference}'s", justify="right")
         for name in at["estimator"].values.tolist():
             mine = at.sel(estimator=name)
             cells = [with_error(float(mine[f"{m}_mean"]), float(mine[f"{m}_se"])) for m in metrics]
-            table.add_row(name, *cells, str(int(mine["diverged"])))
+            differences = [
+                with_error(float(mine[f"{m}_difference_mean"]), float(mine[f"{m}_difference_se"]))
+                for m in compared
+            ]
+            table.add_row(
+                name,
+                *cells,
+                str(int(mine["diverged"])),
+                *([""] * len(compared) if name == reference else differences),
+            )
         table.add_section()
         if any(f"{metric}_oracle" in at for metric in metrics):
             cells = [
