@@ -1,4 +1,4 @@
-"""The command line: jaxmlr run | show | plot | export | fit | bench. Needs the extra `study`; fit needs `data`."""
+"""The command line: jaxmlr run | show | plot | export | fit | bench. Needs the extra `study`."""
 
 import dataclasses
 import json

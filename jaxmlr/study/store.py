@@ -217,17 +217,26 @@ def block_of(folder: Path) -> int | None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also when the power fails."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
+    """Write a file whole or not at all, also when the power fails.
+
+    Raises:
+      OSError: it cannot be written, as on a full disk; the message names it.
+    """
+    descriptor, fresh = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with open(descriptor, "wb", buffering=0) as file:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+        os.chmod(fresh, 0o644)
+        os.replace(fresh, path)
+    except OSError as error:
+        os.unlink(fresh)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except BaseException:
+        os.unlink(fresh)
+        raise
 
 
 def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
