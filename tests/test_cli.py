@@ -3,15 +3,19 @@
 import builtins
 import json
 import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 from jaxmlr import cli
-from jaxmlr.study import Study, load, run_study
+from jaxmlr.study import Study, load, run_block, run_study
+from jaxmlr.study.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = """
@@ -141,6 +145,78 @@ def test_a_real_process_gives_the_same_bits(study_file, folder, tmp_path):
     new, old = load(tmp_path / "out"), load(folder)
     for name in old.variables:
         np.testing.assert_array_equal(new[name].values, old[name].values, err_msg=name)
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(call, study_file, tmp_path):
+    axis = "grid={'problem.p'=[0.6, 0.8]}"
+    status, out, err = call("run", study_file, "--out", tmp_path / "out", "--dry-run", "--set", axis)
+    assert (status, err) == (0, "")
+    assert "grid        2 points: problem.p (2)" in out
+    assert "seed: computed at 2 points" in out
+    assert "blocks      2 of 3 trials" in out
+    assert "programs    1;" in out
+    assert "MiB" in out
+    assert "s of computation" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_probed_block_is_kept_by_the_next_run(call, study_file, tmp_path, monkeypatch):
+    found = iter([2, 4])
+    monkeypatch.setattr(cli.probe, "block_size", lambda study: next(found))
+    for _ in range(2):
+        status, _, err = call("run", study_file, "--out", tmp_path / "out", "--block", "probe", "--quiet")
+        assert (status, err) == (0, "")
+    assert load(tmp_path / "out").attrs["block"] == 2
+    assert next(found) == 4
+    refused(
+        *call("run", study_file, "--out", tmp_path / "out", "--block", "3"), "its block is 2, this one's 3"
+    )
+    refused(*call("run", study_file, "--out", tmp_path / "new", "--block", "many"), "block must be")
+
+
+def test_export_writes_netcdf_and_tidy_tables(call, folder, tmp_path):
+    pytest.importorskip("h5netcdf")
+    results = load(folder)
+    for suffix in (".nc", ".csv", ".parquet"):
+        status, out, err = call("export", folder, tmp_path / f"results{suffix}")
+        assert (status, err) == (0, "")
+        assert out.strip() == str(tmp_path / f"results{suffix}")
+    with xr.open_dataset(tmp_path / "results.nc") as opened:
+        for name in results.variables:
+            np.testing.assert_array_equal(opened[name].values, results[name].values)
+        assert opened.attrs["fingerprint"] == results.attrs["fingerprint"]
+    for table in (pd.read_csv(tmp_path / "results.csv"), pd.read_parquet(tmp_path / "results.parquet")):
+        row = table[(table["metric"] == "misclassification") & (table["step"] == 20)]
+        assert row["mean"].item() == pytest.approx(
+            float(results["misclassification_mean"].isel(estimator=0, step=-1))
+        )
+    refused(*call("export", folder, tmp_path / "results.xls"), "must end in .nc, .csv or .parquet")
+
+
+def test_an_unfinished_folder_says_how_far_it_is(call, study_file, tmp_path):
+    study = Study.from_toml(study_file)
+    Store(study, tmp_path).save(1, run_block(study, 1))
+    refused(*call("show", tmp_path), "holds no results yet: 1 blocks are there")
+
+
+def test_an_interruption_says_how_much_is_left(call, study_file, tmp_path):
+    """A real Ctrl-C, at the first block that is saved."""
+    real, interrupted = Store.save, []
+
+    def interrupting(self, block, found):
+        real(self, block, found)
+        if not interrupted:
+            interrupted.append(block)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "save", interrupting)
+        status, _, err = call("run", study_file, "--out", tmp_path, "--set", "block=1", "--quiet")
+    assert status == 130
+    assert "blocks of this run are left; run again to go on" in err
+    status, _, _ = call("run", study_file, "--out", tmp_path, "--set", "block=1", "--quiet")
+    assert status == 0
+    assert load(tmp_path).attrs["trials"] == 6
 
 
 # ---- what does not -----------------------------------------------------------------------------------

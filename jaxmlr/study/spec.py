@@ -153,7 +153,11 @@ class Study:
                 raise ValueError(f"grid: {path} is neither a number of the problem nor a method's option")
             values = grids.values(path, declared)
             for value in values:
-                self.at({path: value})
+                try:
+                    self.at({path: value})
+                except ValueError as error:
+                    text = str(error)
+                    raise ValueError(text if text.startswith("grid: ") else f"grid: {text}") from error
         for axis in self.axes:
             columns = {path: [repr(value) for value in column] for path, column in axis.columns.items()}
             if len(grids.distinct(columns, len(axis))[0]) < len(axis):

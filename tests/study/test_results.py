@@ -101,3 +101,49 @@ def test_no_trial_left_is_not_a_number_and_one_has_no_spread(study):
             assert np.isnan(alone).all() == variable.endswith(("_se", "_sd"))
     assert set(found.data_vars) >= {"diverged", "misclassification_q50"}
     assert "misclassification_theory" not in found
+
+
+def test_best_is_the_smallest_at_the_last_step(dataset, values):
+    means = np.stack([values[name].mean(-1)[:, -1].reshape(2, 3) for name in METHODS])
+    found = results.best(dataset, "misclassification")
+    np.testing.assert_allclose(found["value"], means.min(0))
+    np.testing.assert_array_equal(found["best estimator"], np.array(METHODS)[means.argmin(0)])
+    both = results.best(dataset, "misclassification", "mean", over=("estimator", "estimators.a.bound"))
+    np.testing.assert_allclose(both["value"], means.min((0, 2)))
+    assert both["value"].dims == ("problem.p",)
+    for i in range(2):
+        at = np.unravel_index(means[:, i].argmin(), (2, 3))
+        assert both["best estimator"].values[i] == METHODS[at[0]]
+        assert both["best estimators.a.bound"].values[i] == GRID["estimators.a.bound"][at[1]]
+        se = values[METHODS[at[0]]][3 * i + at[1], -1].std(ddof=1) / 4
+        np.testing.assert_allclose(both["se"].values[i], se)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("scale",), "no 'scale_mean'; they have"),
+        (("misclassification", "mode"), "no 'misclassification_mode'"),
+    ],
+)
+def test_best_of_what_is_not_there_is_refused(dataset, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        results.best(dataset, *arguments)
+    with pytest.raises(ValueError, match="over must be dims"):
+        results.best(dataset, "misclassification", over=("problem.q",))
+
+
+def test_a_tidy_table_has_a_row_for_each_method_point_step_and_metric(dataset):
+    table = results.to_dataframe(dataset)
+    assert len(table) == 2 * 2 * 3 * 2
+    row = table[
+        (table["estimator"] == "b")
+        & (table["problem.p"] == 0.75)
+        & (table["estimators.a.bound"] == 2.0)
+        & (table["step"] == 9)
+    ]
+    at = dataset.sel({"estimator": "b", "problem.p": 0.75, "estimators.a.bound": 2.0, "step": 9})
+    assert row["metric"].item() == "misclassification"
+    assert row["q50"].item() == float(at["misclassification_q50"])
+    assert row["theory"].item() == float(at["misclassification_theory"])
+    assert row["diverged"].item() == 1
