@@ -35,5 +35,12 @@ def test_python_of_the_readme_runs_and_its_own_method_enters_a_study() -> None:
 
 
 def test_the_study_of_the_readme_is_one() -> None:
-    (text,) = blocks("toml")
-    assert Study(**tomllib.loads(text)).points["estimators.seed.delta"].shape == (4,)
+    first, _ = map(tomllib.loads, blocks("toml"))
+    assert Study(**first).points["estimators.seed.delta"] == [0.0, 0.1, 0.25, 0.4]
+
+
+def test_the_grid_of_the_readme_fits_that_study() -> None:
+    first, more = map(tomllib.loads, blocks("toml"))
+    first["problem"]["process"] = {"kind": "decaying_ar"}
+    study = Study(**first | more)
+    assert [len(axis) for axis in study.axes] == [9, 2, 2]

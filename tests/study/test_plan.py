@@ -11,8 +11,8 @@ from jaxmlr.study.plan import plan
 METHODS = {
     "seed": {"method": "two_step", "bound": 2.0},
     "other": {"method": "second_moment"},
-    "em": {"method": "em", "at": [30], "start": "truth"},
 }
+EM = {"em": {"method": "em", "at": [30], "start": "truth"}}
 
 
 def study(grid, **changes):
@@ -46,9 +46,14 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize("name", GRIDS)
+SLOW = ("a choice of the problem", "union", "of a batch method")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in GRIDS]
+)
 def test_every_point_is_the_study_of_that_point(name):
-    whole = study(GRIDS[name])
+    whole = study(GRIDS[name], estimators=METHODS | EM if "batch" in name else METHODS)
     found = run_study(whole, progress=False)
     axes = [axis.name for axis in whole.axes]
     flat = found.stack(all=axes).transpose(..., "all") if axes else found
@@ -67,7 +72,7 @@ def test_every_point_is_the_study_of_that_point(name):
 
 
 def rows(grid):
-    return {name: len(places) for name, places in plan(study(grid)).places.items()}
+    return {name: len(places) for name, places in plan(study(grid, estimators=METHODS | EM)).places.items()}
 
 
 def test_the_axes_of_one_method_do_not_multiply_the_others():
@@ -90,7 +95,7 @@ def test_one_compilation_for_each_shape_of_program(grid, compiled, monkeypatch):
     made = []
     real = programs._compiled
     monkeypatch.setattr(programs, "_compiled", lambda *args: made.append(args) or real(*args))
-    planned = study(grid, name=f"compiled {len(grid)} {compiled}", estimators={"seed": METHODS["seed"]})
+    planned = study(grid, seed=100 + len(grid) + 10 * compiled, estimators={"seed": METHODS["seed"]})
     device = jax.local_devices()[0]
     for block in range(planned.blocks):
         programs.program(planned, device)(block)

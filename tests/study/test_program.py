@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from jaxmlr import two_step
 from jaxmlr.study import run_block, run_study
@@ -45,10 +46,18 @@ def test_threads_that_ask_at_once_compile_once(plain, monkeypatch):
         return lambda first, points: {}
 
     monkeypatch.setattr(Program, "_compile", slow)
-    fresh = type(plain)(**{**vars(plain), "name": "asked at once"})
+    fresh = type(plain)(**{**vars(plain), "seed": 4321})
     with ThreadPoolExecutor(3) as executor:
         list(executor.map(lambda _: program(fresh, jax.local_devices()[0]), range(3)))
     assert len(made) == 1
+
+
+def test_what_does_not_change_the_program_does_not_compile_it_again(plain, plain_results, monkeypatch):
+    monkeypatch.setattr(Program, "_compile", lambda self, cell: pytest.fail("compiled"))
+    same = {"name": "other", "keep": 2, "reference": "seed"}
+    again = run_study(type(plain)(**vars(plain) | same), progress=False)
+    for name in plain_results.data_vars:
+        np.testing.assert_array_equal(again[name], plain_results[name])
 
 
 def test_two_functions_of_one_name_are_two_methods(plain, monkeypatch):

@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -91,12 +90,8 @@ def test_a_full_disk_is_named_and_what_was_finished_stays(study, tmp_path):
     store.save(0, run_block(wide, 0))
     saved = (tmp_path / "out" / "blocks" / "000000.npz").read_bytes()
 
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(saved) // 4, len(saved) // 4))
-
-    done = subprocess.run(
-        command(tmp_path), cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=limit
-    )
+    limited = ["bash", "-c", f'ulimit -f {len(saved) // 4096}; exec "$@"', "bash", *command(tmp_path)]
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert done.stderr == f"jaxmlr: {tmp_path}/out/blocks/000001.npz: File too large\n"
     assert (tmp_path / "out" / "blocks" / "000000.npz").read_bytes() == saved
