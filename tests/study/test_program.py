@@ -30,6 +30,7 @@ def test_a_block_holds_the_recorded_steps_and_nothing_of_the_length_of_a_trial(p
 
 
 def test_a_study_is_compiled_once_for_each_device(plain, plain_results, monkeypatch):
+    run_study(plain, progress=False)  # its program may have been let go
     made = []
     monkeypatch.setattr(Program, "_compile", lambda self, *args: made.append(self))
     again = run_study(plain, progress=False)
@@ -53,6 +54,7 @@ def test_threads_that_ask_at_once_compile_once(plain, monkeypatch):
 
 
 def test_what_does_not_change_the_program_does_not_compile_it_again(plain, plain_results, monkeypatch):
+    run_study(plain, progress=False)  # its program may have been let go
     monkeypatch.setattr(Program, "_compile", lambda self, cell: pytest.fail("compiled"))
     same = {"name": "other", "keep": 2, "reference": "seed"}
     again = run_study(type(plain)(**vars(plain) | same), progress=False)
