@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from jaxmlr import bench as benchmark
-from jaxmlr import methods
+from jaxmlr import compile_cache, methods
 from jaxmlr._check import number
 from jaxmlr.study import Study, load, probe, run_study, to_dataframe
 from jaxmlr.study.build import known
@@ -94,6 +94,7 @@ def run(
 ) -> None:
     """Run a study and save its results."""
     _one_device_per_core()
+    compile_cache.keep()
     overrides = _settings("--set", settings) | ({} if trials is None else {"trials": trials})
     if block is not None and block != "probe":
         overrides |= _settings("--block", [f"block={block}"])

@@ -4,12 +4,10 @@ import re
 import sys
 from pathlib import Path
 
-import jax
-import platformdirs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmlr import _check, methods, table_report
+from jaxmlr import _check, compile_cache, methods, table_report
 from jaxmlr.data import tables
 from jaxmlr.data.design import Design
 from jaxmlr.table_fit import StreamFit, TableFit, fit_rows, fit_stream
@@ -40,7 +38,7 @@ def fit(
     counts = _counts(components)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; it must be a folder")
-    _keep_programs()
+    compile_cache.keep()
     if method in methods.RECURSIVE:
         if len(counts) > 1:
             raise ValueError(
@@ -54,12 +52,6 @@ def fit(
     _print(fitted)
     if out is not None:
         _save(fitted, out, kind)
-
-
-def _keep_programs() -> None:
-    """A program is compiled once for tables of like size, and found again by later commands."""
-    jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxmlr"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def _counts(text: str) -> list[int]:

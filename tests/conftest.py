@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxmlr import Mixture, __main__, batch, cli, diagnosed, recursive, symmetric
+from jaxmlr import Mixture, __main__, batch, cli, compile_cache, diagnosed, recursive, symmetric
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -29,10 +29,19 @@ def oracles() -> Path:
     return ORACLES
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Commands run as processes leave the user's folder of compiled programs alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Run the command line in this process: (status, standard output, standard error)."""
     monkeypatch.setattr(cli, "_one_device_per_core", lambda: None)  # the tests' devices are set
+    monkeypatch.setattr(compile_cache, "keep", lambda: None)
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["jaxmlr", *map(str, args)])

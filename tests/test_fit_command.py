@@ -11,13 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxmlr import fit_command
-
 
 @pytest.fixture
-def fit(call, monkeypatch):
-    """`jaxmlr fit` in this process, without its store of compiled programs."""
-    monkeypatch.setattr(fit_command, "_keep_programs", lambda: None)
+def fit(call):
+    """`jaxmlr fit` in this process."""
     return lambda *args: call("fit", *args)
 
 
