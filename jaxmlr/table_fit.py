@@ -140,7 +140,7 @@ def fit_rows(
         lower, upper = confidence_intervals(fit, errors)
         posterior = np.asarray(fit.mixture.posterior(rows.phi, rows.y))
         errors, lower, upper = jax.tree.map(np.asarray, (errors, lower, upper))
-    if not np.isfinite(errors.coefficients).all():
+    if any(np.isnan(x).any() for x in jax.tree.leaves((errors, lower, upper))):
         advice.append("no standard errors: the information is singular at this optimum")
     if best > 1:
         advice.extend(_doubts(rows, fit, posterior))

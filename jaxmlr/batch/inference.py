@@ -170,7 +170,8 @@ def confidence_intervals(fit: Fit, errors: Mixture, level: ArrayLike = 0.95) -> 
     beta, weights, variance = fit.mixture
     z = ndtri((1 + jnp.asarray(level, beta.dtype)) / 2)
     logit = jnp.log(weights) - jnp.log1p(-weights)
-    reach = z * errors.weights / (weights * (1 - weights))
+    # One component has weight 1 without error, and no logit.
+    reach = jnp.where(errors.weights == 0, 0, z * errors.weights / (weights * (1 - weights)))
     ratio = jnp.exp(z * errors.noise_variance / variance)
     return (
         Mixture(beta - z * errors.coefficients, jax.nn.sigmoid(logit - reach), variance / ratio),

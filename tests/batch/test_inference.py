@@ -224,3 +224,14 @@ def test_agreement():
     jax.tree.map(assert_allclose, match(swapped, TRUTH), TRUTH)
     with pytest.raises(ValueError, match="labels must be at least 0 and less than 2"):
         misclassification(truth, truth, 2)
+
+
+def test_one_component_has_weight_one_without_doubt():
+    rng = np.random.default_rng(0)
+    phi = np.column_stack([np.ones(40), rng.normal(size=40)])
+    y = phi @ np.array([1.0, 2.0]) + rng.normal(size=40)
+    fit = em(phi, y, Mixture(np.zeros((1, 2)), np.ones(1), np.ones(1)))
+    low, high = confidence_intervals(fit, standard_errors(fit, phi, y))
+    for end in (low, high):
+        assert_allclose(end.weights, [1.0], rtol=0)
+        assert np.isfinite(end.coefficients).all()
