@@ -1,19 +1,24 @@
 """Studies against their trials recomputed one by one, and what must not change a bit of them."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+import tomli_w
 import xarray as xr
 from jax import lax
 
 from jaxmlr import simulate, theory
 from jaxmlr.metrics import CUMULATIVE
-from jaxmlr.study import run_block, run_study
+from jaxmlr.study import load, run_block, run_study
 
 STATISTICS = ("mean", "se", "sd", "min", "max", "q05", "q25", "q50", "q75", "q95")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
@@ -217,6 +222,24 @@ def test_one_device_gives_the_bits_of_two(plain, plain_results):
 def test_other_processes_give_the_same_bits(plain, plain_results):
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         equal_bits(run_study(plain, executor=executor, progress=False), plain_results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 4])
+def test_any_number_of_devices_gives_the_same_bits(plain, plain_results, tmp_path, devices):
+    (tmp_path / "study.toml").write_text(tomli_w.dumps(plain.to_table()))
+    script = f"""
+import jax
+jax.config.update("jax_num_cpu_devices", {devices})
+from jaxmlr.study import Study, run_study
+found = run_study(Study.from_toml("study.toml"), "out", progress=False)
+assert found.attrs["devices"] == {devices}
+"""
+    root = str(Path(__file__).resolve().parents[2])
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": root}, check=True
+    )
+    equal_bits(load(tmp_path / "out"), plain_results)
 
 
 def test_a_block_of_another_size_holds_the_same_trials(plain, plain_results):
