@@ -10,8 +10,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={os.cpu_count()}")
@@ -19,6 +17,7 @@ os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={os.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import timed
 
 from jaxmlr import Mixture, em
 
@@ -50,16 +49,6 @@ def numpy_em(phi: np.ndarray, y: np.ndarray, start: Mixture, iterations: int) ->
             variance[k] = posterior[:, k] @ (y - phi @ beta[k]) ** 2 / posterior[:, k].sum()
         weights = posterior.mean(axis=0)
     return Mixture(beta, weights, variance)
-
-
-def timed(call: Callable[[], object], times: int = 3) -> float:
-    """Least seconds of a call."""
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
-        jax.block_until_ready(call())
-        found.append(time.perf_counter() - began)
-    return min(found)
 
 
 def iteration() -> None:

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rivals import jax_study, numpy_study
+from timing import timed
 
 from jaxmlr import Mixture, em
 from jaxmlr.bench import bench
@@ -144,15 +145,6 @@ def recording() -> dict[str, Any]:
     return found
 
 
-def _least_seconds(call: Callable[[], Any], times: int = 7) -> float:
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
-        jax.block_until_ready(call())
-        found.append(time.perf_counter() - began)
-    return min(found)
-
-
 def batch() -> dict[str, Any]:
     """EM's bytes of data a second, float32, n = 10^6, d = 10, K = 3, against a copy's."""
     n, dim, components, iterations = 1_000_000, 10, 3, 5
@@ -171,10 +163,10 @@ def batch() -> dict[str, Any]:
         compiled = jax.jit(run).lower(phi, y).compile()
         return lambda: compiled(phi, y)
 
-    one = (_least_seconds(steps(1 + iterations)) - _least_seconds(steps(1))) / iterations
+    one = (timed(steps(1 + iterations), 7) - timed(steps(1), 7)) / iterations
     size = phi.nbytes + y.nbytes
     copy = jax.jit(lambda x: x + 1)
-    copied = _least_seconds(lambda: copy(phi))
+    copied = timed(lambda: copy(phi), 7)
     found = {
         "ms an iteration": round(1e3 * one, 2),
         "GB/s": round(size / one / 1e9, 2),

@@ -1,5 +1,6 @@
 """Fitting the rows of a table: a batch method for one or several K, or a recursive method in one pass."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from scipy.stats import f as f_distribution
 from jaxmlr import methods
 from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, icl
 from jaxmlr.batch.fit import MIXED
+from jaxmlr.batch.fit import fit as best_of_many
 from jaxmlr.data import tables
 from jaxmlr.data.design import Design, Observations
 from jaxmlr.mixture import Mixture
@@ -171,8 +173,9 @@ def _spurious(method: str, fit: Fit) -> bool:
     """Whether `fit` refused all that it found; a fit that is only slow has used all its steps."""
     if not np.isfinite(fit.log_likelihood):
         return True
-    slow = bool(fit.converged) or int(fit.iterations) >= 2000
-    return method == "fit" and fit.mixture.weights.size > 1 and not slow
+    most = inspect.signature(best_of_many).parameters["max_iterations"].default
+    accepted = bool(fit.converged) or int(fit.iterations) >= most
+    return method == "fit" and fit.mixture.weights.size > 1 and not accepted
 
 
 def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str]:
