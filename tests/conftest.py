@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from hypothesis import settings
 
 from jaxmlr import Mixture, __main__, batch, cli, compile_cache, diagnosed, recursive, symmetric
 
@@ -17,6 +18,10 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 2)
+
+# The same examples every time, however slow the machine.
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
 
 ORACLES = Path(__file__).resolve().parents[2] / "shared" / "oracles"
 

@@ -46,11 +46,8 @@ GRIDS = {
 }
 
 
-SLOW = ("a choice of the problem", "union", "of a batch method")
-
-
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in GRIDS]
+    "name", [pytest.param(name, marks=[] if name == "together" else [pytest.mark.slow]) for name in GRIDS]
 )
 def test_every_point_is_the_study_of_that_point(name):
     whole = study(GRIDS[name], estimators=METHODS | EM if "batch" in name else METHODS)
