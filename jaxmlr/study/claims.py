@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,6 +71,12 @@ class Claims:
     def release(self, what: object) -> None:
         """Give back a claim."""
         self._give_back(self._path(what))
+
+    def sweep(self, finished: Callable[[int], bool]) -> None:
+        """Remove what killed processes left: claims of blocks that are finished, and void ones."""
+        for path in self._folder.glob("*.claim"):
+            if (path.stem.isdigit() and finished(int(path.stem))) or _void(path):
+                path.unlink(missing_ok=True)
 
     def _give_back(self, path: Path) -> None:
         with self._lock:

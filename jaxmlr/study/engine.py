@@ -116,6 +116,7 @@ def run_study(
         while not claims.take("results"):
             time.sleep(POLL_SECONDS)
         store.publish(dataset)
+        claims.sweep(store.has)
     return dataset
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -64,6 +65,34 @@ def test_half_a_claim_holds_for_a_while(tmp_path):
         assert not claims.take(7)
         os.utime(path, (0, 0))
         assert claims.take(7)
+
+
+def test_what_killed_processes_left_is_swept(tmp_path):
+    def left(what, pid):
+        owner = json.dumps({"host": socket.gethostname(), "pid": pid})
+        (tmp_path / f"{what}.claim").write_text(owner)
+
+    left(1, os.getppid())
+    left(2, os.getppid())
+    left(3, dead_process())
+    left("results", dead_process())
+    (tmp_path / "4.claim").write_text("{")  # killed while it was written
+    (tmp_path / "5.claim").write_text("{")
+    with Claims(tmp_path) as claims:
+        claims.sweep({1, 4}.__contains__)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["2.claim", "5.claim"]
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_claim_of_a_block_that_is_saved_does_not_stay(plain, plain_results, tmp_path, block):
+    store = Store(plain, tmp_path)
+    run_study(plain, tmp_path, progress=False)
+    shutil.rmtree(tmp_path / "results.zarr")
+    store._path(1).unlink()
+    owner = json.dumps({"host": socket.gethostname(), "pid": dead_process()})
+    (tmp_path / "blocks" / f"{block}.claim").write_text(owner)  # killed before or after it saved the block
+    run_study(plain, tmp_path, progress=False)
+    assert not list(tmp_path.rglob("*.claim"))
 
 
 def test_a_run_takes_over_from_one_that_was_killed(plain, plain_results, tmp_path):
