@@ -20,7 +20,8 @@ Rule = Callable[[Eqn, Sequence[Value], int], list[Value]]
 
 
 def bind(eqn: Eqn, inputs: Sequence[Any]) -> list[Any]:
-    outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
+    with eqn.ctx.manager:
+        outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
     return list(outputs) if eqn.primitive.multiple_results else [outputs]
 
 

@@ -3,6 +3,12 @@
 from typing import Any
 
 import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+
+@jax.jit
+def stored_values(*leaves: jax.Array) -> tuple[jax.Array, ...]:
+    return jax.lax.optimization_barrier(leaves)
 
 
 def stored(value: Any) -> Any:
@@ -11,4 +17,9 @@ def stored(value: Any) -> Any:
     XLA on CPU fuses a value into every loop that uses it and computes it anew in each. Elsewhere it fuses
     several results into one loop, and a barrier would only send them through memory.
     """
-    return jax.lax.optimization_barrier(value) if jax.default_backend() == "cpu" else value
+    if jax.default_backend() != "cpu":
+        return value
+    leaves, tree = jax.tree.flatten(value)
+    # Before jaxlib 0.11 XLA drops barriers too early; what a function that is not inlined returns, it keeps.
+    with set_xla_metadata(inlineable="false"):
+        return jax.tree.unflatten(tree, stored_values(*leaves))

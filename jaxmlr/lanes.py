@@ -24,6 +24,7 @@ from jaxmlr._lane_rules import MOVES, RULES, Eqn, Rule, bind, by_vmap, folded, k
 from jaxmlr._lane_sharing import Loop, shared
 from jaxmlr._lane_values import LARGE as LARGE
 from jaxmlr._lane_values import Batched, Value, join, origins, pack, scalars, small, unpack, varies
+from jaxmlr._stored import stored
 
 _CALLS = ("jit", "pjit", "closed_call")
 
@@ -281,7 +282,7 @@ def _with_own_derivative(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[V
 
 def _barrier(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
     varying = [varies(value) for value in inputs]
-    flat = bind(eqn, pack(inputs, varying, size))
+    flat = stored(pack(inputs, varying, size))
     return unpack(flat, varying, [var.aval.shape for var in eqn.outvars])
 
 
