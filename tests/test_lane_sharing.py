@@ -14,7 +14,8 @@ X, Y = jnp.arange(1.0, 6.0), jnp.linspace(-2.0, 3.0, 5)
 
 def counts(function, *args):
     """How often each primitive stands in the jaxpr of `shared(function)`."""
-    names = [eqn.params.get("name", eqn.primitive.name) for eqn in jax.make_jaxpr(shared(function))(*args).eqns]
+    eqns = jax.make_jaxpr(shared(function))(*args).eqns
+    names = [eqn.params.get("name", eqn.primitive.name) for eqn in eqns]
     return {name: names.count(name) for name in names}
 
 
