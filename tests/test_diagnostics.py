@@ -66,6 +66,7 @@ def test_evidence_is_standard_normal_under_balance() -> None:
     assert np.mean(z > diagnostics.SIGNIFICANT) < 0.02
 
 
+@pytest.mark.slow
 def test_planted_failures_are_found_and_healthy_runs_are_left_alone() -> None:
     spec = importlib.util.spec_from_file_location("diagnostics_experiment", EXPERIMENT)
     experiment = importlib.util.module_from_spec(spec)

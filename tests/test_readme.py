@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import pytest
 
 from jaxmlr.study import Study, run_study
 
@@ -16,6 +17,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_python_of_the_readme_runs_and_its_own_method_enters_a_study() -> None:
     session: dict[str, Any] = {}
     for block in blocks("python"):

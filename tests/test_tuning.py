@@ -31,6 +31,7 @@ def tuned(**options):
     return tune(**{**given, **options})
 
 
+@pytest.mark.slow
 def test_a_bad_start_is_left_with_a_gain_on_other_trials() -> None:
     found = tuned()
     assert found.gain > 4 * found.gain_se > 0

@@ -81,9 +81,12 @@ def run_study(
         shown = stack.enter_context(TrialProgress(study.name, study.trials, there, show=progress))
         claims = None if store is None else stack.enter_context(Claims(store.blocks))
         beside = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+        needed = bool(missing) and not merger.settled
+        placed = stack.enter_context(_placement(study, executor, len(missing))) if needed else None
         theory = beside.submit(limits, study, jax.local_devices()[0])
-        if missing and not merger.settled:
-            submit, window, compile_seconds = stack.enter_context(_placement(study, executor, len(missing)))
+        if placed is not None:
+            submit, window, ready = placed
+            compile_seconds = ready()
             shown.start()
             clock = time.perf_counter()
             blocks = stack.enter_context(
@@ -238,11 +241,14 @@ def _observations(study: Study, layout: Plan) -> int:
 @contextmanager
 def _placement(
     study: Study, executor: Executor | None, blocks: int
-) -> Iterator[tuple[Callable[[int], "Future[Values]"], int, float]]:
-    """A function that submits a block, how many to have under way, and the seconds that compilation took."""
+) -> Iterator[tuple[Callable[[int], "Future[Values]"], int, Callable[[], float]]]:
+    """A function that submits a block, how many to have under way, and one that waits for compilation.
+
+    The last returns the seconds that it took.
+    """
     if executor is not None:
         window = max(WINDOW, 2 * getattr(executor, "_max_workers", 0))
-        yield (lambda block: executor.submit(run_block, study, block)), window, 0.0
+        yield (lambda block: executor.submit(run_block, study, block)), window, lambda: 0.0
         return
     free: queue.SimpleQueue[int] = queue.SimpleQueue()
     devices = range(min(len(jax.local_devices()), blocks))
@@ -258,6 +264,11 @@ def _placement(
 
     with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
         began = time.perf_counter()
-        list(threads.map(lambda device: program(study, jax.local_devices()[device]), devices))
-        seconds = time.perf_counter() - began
-        yield (lambda block: threads.submit(on_free_device, block)), 2 * len(devices), seconds
+        programs = [threads.submit(program, study, jax.local_devices()[device]) for device in devices]
+
+        def ready() -> float:
+            for each in programs:
+                each.result()
+            return time.perf_counter() - began
+
+        yield (lambda block: threads.submit(on_free_device, block)), 2 * len(devices), ready

@@ -138,7 +138,15 @@ def _block(study: Study, variants: Mapping[str, Variant], first: jax.Array, poin
         return masked(prefixes.values(study.at(points["problem"]), fitted, points["options"], trials))
 
     # Fits of one problem after another, as within it: none waits for the slowest.
-    return {**jax.vmap(stream)(points), **(jax.lax.map(fit, points) if fitted else {})}
+    return {**_everywhere(stream, points), **(jax.lax.map(fit, points) if fitted else {})}
+
+
+def _everywhere(values: Callable[[Points], Any], points: Points) -> Any:
+    """`values` at all points; a single one without vmap, which would make tracing a third longer."""
+    if len(points["index"]) > 1:
+        return jax.vmap(values)(points)
+    alone = values(jax.tree.map(lambda x: x[0], points))
+    return jax.tree.map(lambda x: x[None], alone)
 
 
 def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
@@ -157,7 +165,7 @@ def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
             found["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
         return found
 
-    return jax.vmap(at)(points)
+    return _everywhere(at, points)
 
 
 class Program:
@@ -242,7 +250,13 @@ def _points(study: Study, cell: Cell, device: jax.Device) -> Points:
 
 def _compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> jax.stages.Compiled:
     options = {"xla_cpu_prefer_vector_width": 512} if device.platform == "cpu" else None
-    return jax.jit(function, compiler_options=options).lower(*args).compile()
+    with _tracing:
+        lowered = jax.jit(function, compiler_options=options).lower(*args)
+    return lowered.compile()
+
+
+# Two threads that trace share one interpreter and slow each other down; compiling runs beside tracing.
+_tracing = threading.Lock()
 
 
 PROGRAMS = 16  # kept compiled; a program of many methods holds hundreds of megabytes

@@ -82,6 +82,7 @@ def test_random_partitions_alone_fail_on_the_stream():
     assert np.all(found < best - 100)
 
 
+@pytest.mark.slow
 def test_spurious_optimum_is_refused():
     """Eight of 120 rows lie on a line to 1e-5: EM started there wins by likelihood, and means nothing."""
     rng = np.random.default_rng(3)

@@ -46,9 +46,8 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "together" else [pytest.mark.slow]) for name in GRIDS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GRIDS)
 def test_every_point_is_the_study_of_that_point(name):
     whole = study(GRIDS[name], estimators=METHODS | EM if "batch" in name else METHODS)
     found = run_study(whole, progress=False)
