@@ -1,7 +1,7 @@
 """The compiled part of a study: one block of trials, from noise to metrics, as one program.
 
-    problem (vmap) x options of a method (vmap) x trial (lanes) x recorded segment (scan)
-        x step (loop that draws its own noise)
+    problem (vmap) x options of a method (vmap) x chunk of trials (map) x trial (lanes)
+        x recorded segment (scan) x step (loop that draws its own noise)
 
 A block is a pure function of its first trial. Nothing is stored over time: only the metrics at recorded
 steps leave the device.
@@ -21,11 +21,11 @@ import numpy as np
 
 from jaxmlr import metrics, recursive, theory
 from jaxmlr.data import noise
-from jaxmlr.data.simulate import stream
+from jaxmlr.data.simulate import Stream, stream
 from jaxmlr.estimator import Estimator
 from jaxmlr.lanes import lanes
 from jaxmlr.metrics import Tracker
-from jaxmlr.study import prefixes
+from jaxmlr.study import chunks, prefixes
 from jaxmlr.study.plan import Cell, Variant, plan
 from jaxmlr.study.spec import Study
 
@@ -36,16 +36,22 @@ LIMIT_TRIALS = 256  # limits are conditional expectations: few trials average th
 Values = dict[str, dict[str, Any]]  # estimator -> metric -> (rows, records, trials)
 
 
+def _begin(study: Study, trackers: Mapping[str, Tracker], trial: jax.Array) -> tuple[Stream, Any]:
+    """The data of one trial as a stream, and what the loop over its steps carries at the start."""
+    problem = study.problem
+    key = jax.random.key(study.seed)
+    truth = problem.mixture(study.precision)
+    source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
+    start_key = noise.method_key(noise.key_words(key), trial)
+    states = {name: t.init(problem.dim, start_key, study.precision) for name, t in trackers.items()}
+    return source, (source.init(), states)
+
+
 def _follow(
     study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
 ) -> dict[str, dict[str, jax.Array]]:
     """Values of every tracker at the recorded steps of one trial: tracker -> name -> (records,)."""
-    problem = study.problem
-    truth = problem.mixture(study.precision)
-    key = jax.random.key(study.seed)
-    source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
-    start_key = noise.method_key(noise.key_words(key), trial)
-    start = {name: t.init(problem.dim, start_key, study.precision) for name, t in trackers.items()}
+    source, start = _begin(study, trackers, trial)
 
     def advance(n: jax.Array, carry: Any) -> Any:
         data, states = carry
@@ -59,7 +65,7 @@ def _follow(
 
     stops = study.recorded.astype(np.int32) + 1
     starts = np.concatenate([np.ones(1, np.int32), stops[:-1]])
-    return jax.lax.scan(segment, (source.init(), start), (jnp.asarray(starts), jnp.asarray(stops)))[1]
+    return jax.lax.scan(segment, start, (jnp.asarray(starts), jnp.asarray(stops)))[1]
 
 
 def _cumulative(study: Study) -> tuple[str, ...]:
@@ -68,17 +74,22 @@ def _cumulative(study: Study) -> tuple[str, ...]:
     return tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
 
 
-def _trial(
-    study: Study, methods: Mapping[str, Estimator], trial: jax.Array
-) -> dict[str, dict[str, jax.Array]]:
-    """Metrics of every method, and of the oracle on the same data, in one trial at one problem."""
-    truth = study.problem.mixture(study.precision)
-    wanted, cumulative = tuple(study.metrics), _cumulative(study)
-    trackers = {key: metrics.track(method, truth, wanted) for key, method in methods.items()}
+def _trackers(study: Study, methods: Mapping[str, Estimator]) -> dict[str, Tracker]:
+    """What follows every method, and the oracle where a metric is measured against it."""
+    truth, cumulative = study.problem.mixture(study.precision), _cumulative(study)
+    trackers = {key: metrics.track(method, truth, tuple(study.metrics)) for key, method in methods.items()}
     if cumulative:
         trackers[ORACLE] = metrics.track(recursive.oracle(truth), truth, cumulative)
+    return trackers
+
+
+def _trial(
+    study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
+) -> dict[str, dict[str, jax.Array]]:
+    """Metrics of every method, and of the oracle on the same data, in one trial at one problem."""
+    wanted, cumulative = tuple(study.metrics), _cumulative(study)
     values = _follow(study, trackers, trial)
-    for key in methods:
+    for key in [key for key in trackers if key != ORACLE]:
         for metric in cumulative:
             values[key][f"excess_{metric}"] = values[key][metric] - values[ORACLE][metric]
         values[key] = {m: values[key][m] for m in (*wanted, "finite")}
@@ -91,16 +102,23 @@ Options = dict[str, dict[str, Any]]  # key of a variant -> path -> its numbers
 Points = dict[str, Any]  # "index", "problem": path -> its numbers, "options": Options
 
 
-def _streamed(study: Study, variants: Mapping[str, Variant], options: Options, trials: jax.Array) -> Values:
-    """Values of the recursive methods at one problem: key -> metric -> (E, records, trials).
+def _streamed(
+    study: Study, variants: Mapping[str, Variant], options: Options, trials: jax.Array, problems: int
+) -> Values:
+    """Values of the recursive methods at one of `problems`: key -> metric -> (E, records, trials).
 
     One vmap a method over its own options: what does not depend on them, as the data and the other
     methods, is not computed again, and `out_axes` would refuse it if it were.
     """
+    copies = {key: len(x) for key, table in options.items() for x in table.values()}
 
     def run(options: Options) -> Any:
         methods = {key: study.make(v.name, {**v.static, **options[key]}) for key, v in variants.items()}
-        values = lanes(lambda trial: _trial(study, methods, trial))(trials)
+        trackers = _trackers(study, methods)
+        _, states = jax.eval_shape(lambda: _begin(study, trackers, trials[0])[1])
+        carried = problems * sum(copies.get(key, 1) * chunks.nbytes(state) for key, state in states.items())
+        size = chunks.side_by_side(len(trials), carried)
+        values = chunks.in_chunks(lanes(lambda trial: _trial(study, trackers, trial)), trials, size)
         return jax.tree.map(lambda x: x.T, values)
 
     varied = [key for key in variants if options[key]]
@@ -123,7 +141,7 @@ def _block(study: Study, variants: Mapping[str, Variant], first: jax.Array, poin
     """
     trials = first + jnp.arange(study.block_size, dtype=jnp.int32)
     keep = trials < study.trials
-    batch = study.batch
+    batch, problems = study.batch, len(points["index"])
     recursive, fitted = (
         {key: v for key, v in variants.items() if (v.name in batch) == wanted} for wanted in (False, True)
     )
@@ -132,7 +150,8 @@ def _block(study: Study, variants: Mapping[str, Variant], first: jax.Array, poin
         return jax.tree.map(lambda x: jnp.where(keep, x, jnp.nan), values)
 
     def stream(points: Points) -> Values:
-        return masked(_streamed(study.at(points["problem"]), recursive, points["options"], trials))
+        here = study.at(points["problem"])
+        return masked(_streamed(here, recursive, points["options"], trials, problems))
 
     def fit(points: Points) -> Values:
         return masked(prefixes.values(study.at(points["problem"]), fitted, points["options"], trials))
