@@ -11,12 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxmlr._lane_values import LARGE, Batched, Entries, Value, entries, join, regroup, small, varies, vector
+from jaxmlr._lane_values import (
+    LARGE,
+    Entries,
+    Trials,
+    Value,
+    entries,
+    leading,
+    regroup,
+    trailing,
+    varies,
+    vector,
+)
 
 _log = logging.getLogger("jaxmlr.lanes")
 
 Eqn = Any  # a jaxpr equation; jax does not type their attributes
-Rule = Callable[[Eqn, Sequence[Value], int], list[Value]]
+Rule = Callable[[Eqn, Sequence[Value], Trials], list[Value]]
 
 
 def bind(eqn: Eqn, inputs: Sequence[Any]) -> list[Any]:
@@ -25,18 +36,19 @@ def bind(eqn: Eqn, inputs: Sequence[Any]) -> list[Any]:
     return list(outputs) if eqn.primitive.multiple_results else [outputs]
 
 
-def by_vmap(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def by_vmap(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     """The primitive under `vmap`: right for everything."""
     _say_fallback(eqn.primitive.name)
     axes = [0 if varies(value) else None for value in inputs]
-    whole = [join(v, size) if varies(v) else jnp.asarray(v) for v in inputs]
-    outputs = jax.vmap(lambda *xs: bind(eqn, xs), in_axes=axes)(*whole)
-    return [small(Batched(output)) for output in outputs]
+    # The trials in front, though not kept so: with other axes bitcast_convert_type fails.
+    arrays = [leading(v, trials.number) if varies(v) else jnp.asarray(v) for v in inputs]
+    outputs = jax.vmap(lambda *xs: bind(eqn, xs), in_axes=axes)(*arrays)
+    return [trailing(output, trials.large) for output in outputs]
 
 
 @functools.cache
 def _say_fallback(name: str) -> None:
-    _log.debug("lanes leaves the primitive %r to vmap: no rule, or more than %d entries", name, LARGE)
+    _log.debug("lanes leaves the primitive %r to vmap: it has no rule that fits", name)
 
 
 def known(value: Value) -> bool:
@@ -75,23 +87,26 @@ def _aligned(entries: Sequence[Any], size: int) -> Sequence[Any]:
     return entries
 
 
-def _elementwise(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def _elementwise(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     shape = eqn.outvars[0].aval.shape
     params = {key: None if key == "sharding" else value for key, value in eqn.params.items()}
     operands = [np.broadcast_to(entries(value), shape).reshape(-1) for value in inputs]
-    flat = [eqn.primitive.bind(*_aligned(chosen, size), **params) for chosen in zip(*operands, strict=True)]
+    flat = [
+        eqn.primitive.bind(*_aligned(chosen, trials.number), **params)
+        for chosen in zip(*operands, strict=True)
+    ]
     return [regroup(flat, shape)]
 
 
-def _bitcast(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def _bitcast(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     """Elementwise, unless the width changes, and with it the shape."""
     same = eqn.invars[0].aval.shape == eqn.outvars[0].aval.shape
-    return (_elementwise if same else by_vmap)(eqn, inputs, size)
+    return (_elementwise if same else by_vmap)(eqn, inputs, trials)
 
 
 def _moves(move: Callable[[Entries, Eqn], Entries]) -> Rule:
     """A rule that only rearranges entries."""
-    return lambda eqn, inputs, size: [move(entries(inputs[0]), eqn)]
+    return lambda eqn, inputs, trials: [move(entries(inputs[0]), eqn)]
 
 
 def _broadcast(x: Entries, eqn: Eqn) -> Entries:
@@ -106,22 +121,31 @@ def _slice(x: Entries, eqn: Eqn) -> Entries:
     return x[tuple(map(slice, p["start_indices"], p["limit_indices"], strides))]
 
 
-def _concatenate(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    del size
+def _concatenate(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    del trials
     return [np.concatenate([entries(value) for value in inputs], axis=eqn.params["dimension"])]
+
+
+def _stack(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    del trials
+    return [np.stack([entries(value) for value in inputs], axis=eqn.params["axis"])]
+
+
+def _unstack(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    del trials
+    rows = np.moveaxis(entries(inputs[0]), eqn.params["axis"], 0)
+    return [rows[k : k + 1].reshape(rows.shape[1:]) for k in range(len(rows))]
 
 
 def _fold(combine: Callable[[Any, Any], Any]) -> Rule:
     """A reduction as a chain of `combine`."""
 
-    def rule(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+    def rule(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
         x, axes = entries(inputs[0]), eqn.params["axes"]
-        if x.size == 0:
-            return by_vmap(eqn, inputs, size)
         kept = [i for i in range(x.ndim) if i not in axes]
         shape = [x.shape[i] for i in kept]
         rows = x.transpose([*kept, *axes]).reshape(-1, x.size // int(np.prod(shape)))
-        flat = [functools.reduce(lambda a, b: combine(*_aligned((a, b), size)), row) for row in rows]
+        flat = [functools.reduce(lambda a, b: combine(*_aligned((a, b), trials.number)), row) for row in rows]
         return [regroup(flat, tuple(shape))]
 
     return rule
@@ -130,12 +154,12 @@ def _fold(combine: Callable[[Any, Any], Any]) -> Rule:
 def _argument(better: Callable[[Any, Any], Any]) -> Rule:
     """Argmin and argmax along one axis; the first of equals wins, and NaN beats numbers, as in lax."""
 
-    def rule(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+    def rule(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
         (axis,), dtype = eqn.params["axes"], eqn.params["index_dtype"]
         rows = np.moveaxis(entries(inputs[0]), axis, -1)
         flat = []
         for index in np.ndindex(rows.shape[:-1]):
-            best, *rest = _aligned(list(rows[index]), size)
+            best, *rest = _aligned(list(rows[index]), trials.number)
             place = jnp.zeros_like(best, dtype)
             for k, entry in enumerate(rest, start=1):
                 wins = better(entry, best) | ((entry != entry) & (best == best))
@@ -146,12 +170,10 @@ def _argument(better: Callable[[Any, Any], Any]) -> Rule:
     return rule
 
 
-def _dot_general(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def _dot_general(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     """Sums of products in the output's precision."""
     (sum_a, sum_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
     a, b = (entries(value) for value in inputs)
-    if a.size == 0 or b.size == 0:
-        return by_vmap(eqn, inputs, size)
     aval = eqn.outvars[0].aval
     batch = int(np.prod([a.shape[i] for i in batch_a]))
     terms = int(np.prod([a.shape[i] for i in sum_a]))
@@ -163,9 +185,11 @@ def _dot_general(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
     for k in range(batch):
         for left in a[k]:
             for right in b[k]:
-                pairs = (_aligned(pair, size) for pair in zip(left, right, strict=True))
+                pairs = (_aligned(pair, trials.number) for pair in zip(left, right, strict=True))
                 products = [x.astype(aval.dtype) * y.astype(aval.dtype) for x, y in pairs]
-                flat.append(functools.reduce(lambda x, y: lax.add(*_aligned((x, y), size)), products))
+                flat.append(
+                    functools.reduce(lambda x, y: lax.add(*_aligned((x, y), trials.number)), products)
+                )
     return [regroup(flat, aval.shape)]
 
 
@@ -184,27 +208,29 @@ _FOLDED: dict[str, Callable[..., Any]] = {
     "squeeze": lambda eqn, x: x,
 }
 
-_ELEMENTWISE = (
-    "abs acos acosh add and asin asinh atan atan2 atanh cbrt ceil clamp complex conj"
+ELEMENTWISE = (
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp complex conj"
     " convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt"
     " imag integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or"
     " population_count pow real reduce_precision rem round rsqrt select_n shift_left shift_right_arithmetic"
     " shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor"
 )
 
-MOVES = (
-    "squeeze",
-    "expand_dims",
-    "reshape",
-    "transpose",
-    "rev",
-    "broadcast_in_dim",
-    "slice",
-    "concatenate",
-)  # no operations on entries
+MOVES = (  # no operations on entries
+    "squeeze expand_dims reshape transpose rev broadcast_in_dim slice concatenate stack unstack"
+)
+
+COMBINE: dict[str, Callable[[Any, Any], Any]] = {
+    "reduce_sum": lax.add,
+    "reduce_prod": lax.mul,
+    "reduce_max": lax.max,
+    "reduce_min": lax.min,
+    "reduce_and": lax.bitwise_and,
+    "reduce_or": lax.bitwise_or,
+}
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
+    **dict.fromkeys(ELEMENTWISE.split(), _elementwise),
     **dict.fromkeys(("squeeze", "expand_dims"), _moves(lambda x, e: x.reshape(e.outvars[0].aval.shape))),
     "bitcast_convert_type": _bitcast,
     "reshape": _moves(lambda x, e: x.reshape(e.params["new_sizes"])),
@@ -213,12 +239,9 @@ RULES: dict[str, Rule] = {
     "broadcast_in_dim": _moves(_broadcast),
     "slice": _moves(_slice),
     "concatenate": _concatenate,
-    "reduce_sum": _fold(lax.add),
-    "reduce_prod": _fold(lax.mul),
-    "reduce_max": _fold(lax.max),
-    "reduce_min": _fold(lax.min),
-    "reduce_and": _fold(lax.bitwise_and),
-    "reduce_or": _fold(lax.bitwise_or),
+    "stack": _stack,
+    "unstack": _unstack,
+    **{name: _fold(combine) for name, combine in COMBINE.items()},
     "argmin": _argument(lax.lt),
     "argmax": _argument(lax.gt),
     "dot_general": _dot_general,

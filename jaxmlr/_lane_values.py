@@ -9,13 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-LARGE = 256  # entries; compile time grows with entries, and so do the gains until about here
+LARGE = 256  # entries; with more, arrays kept whole are nearly as fast and compile much sooner
 
 Entries = np.ndarray[Any, np.dtype[np.object_]]  # each entry a jax array of shape () or (batch,)
 
 
+class Trials(NamedTuple):
+    """What is evaluated side by side."""
+
+    number: int
+    large: int = LARGE  # entries; arrays with more are kept whole
+
+
 class Batched(NamedTuple):
-    """An array kept whole, with a leading batch axis."""
+    """An array kept whole, with the trials along its last axis."""
 
     array: jax.Array
 
@@ -31,18 +38,19 @@ def entries(value: Value) -> Entries:
     """Any value, entry by entry."""
     if isinstance(value, np.ndarray) and value.dtype == object:
         return value
-    whole = value.array if isinstance(value, Batched) else value
-    shape = np.shape(whole)[isinstance(value, Batched) :]
-    if not isinstance(whole, jax.Array):
-        return regroup(list(np.asarray(whole).reshape(-1)), shape)
+    array = value.array if isinstance(value, Batched) else value
+    if not isinstance(array, jax.Array):
+        return regroup(list(np.asarray(array).reshape(-1)), np.shape(array))
+    kept = int(isinstance(value, Batched))  # axes of trials, behind those of the entries
+    shape = array.shape[: array.ndim - kept]
     # lax, not indexing: these calls are most of what tracing costs.
-    flat = lax.reshape(whole, (*whole.shape[: whole.ndim - len(shape)], math.prod(shape)))
-    return regroup([lax.index_in_dim(flat, k, -1, keepdims=False) for k in range(math.prod(shape))], shape)
+    flat = lax.reshape(array, (math.prod(shape), *array.shape[array.ndim - kept :]))
+    return regroup([lax.index_in_dim(flat, k, 0, keepdims=False) for k in range(math.prod(shape))], shape)
 
 
-def vector(entry: Any, size: int) -> jax.Array:
+def vector(entry: Any, number: int) -> jax.Array:
     """An entry as a vector of trials."""
-    return entry if np.ndim(entry) else lax.broadcast(entry, (size,))
+    return entry if np.ndim(entry) else lax.broadcast(entry, (number,))
 
 
 def regroup(flat: Sequence[jax.Array], shape: tuple[int, ...]) -> Entries:
@@ -52,21 +60,33 @@ def regroup(flat: Sequence[jax.Array], shape: tuple[int, ...]) -> Entries:
     return out.reshape(shape)
 
 
-def small(value: Batched) -> Value:
-    """Entries, unless there are too many of them, or none to depend on the trial."""
-    if value.array.size == 0:
-        return value.array[0]
-    return entries(value) if value.array[0].size <= LARGE else value
+def small(value: Batched, large: int) -> Value:
+    """Entries, unless there are more than `large`, or none to depend on the trial."""
+    size = math.prod(value.array.shape[:-1])
+    if size == 0:
+        return value.array[..., 0]
+    return entries(value) if size <= large else value
 
 
-def join(value: Value, size: int) -> jax.Array:
-    """Any value with a leading batch axis."""
+def trailing(array: jax.Array, large: int) -> Value:
+    """The value of an array whose first axis is the trials."""
+    return small(Batched(jnp.moveaxis(array, 0, -1)), large)
+
+
+def whole(value: Value, number: int) -> jax.Array:
+    """Any value as one array with the trials along its last axis."""
     if isinstance(value, Batched):
         return value.array
     if not varies(value):
-        return jnp.broadcast_to(jnp.asarray(value), (size, *np.shape(value)))
-    columns = [lax.reshape(vector(entry, size), (size, 1)) for entry in value.reshape(-1)]
-    return lax.reshape(lax.concatenate(columns, 1), (size, *value.shape))
+        value = jnp.asarray(value)
+        return lax.broadcast_in_dim(value, (*value.shape, number), tuple(range(value.ndim)))
+    rows = [lax.expand_dims(vector(entry, number), (0,)) for entry in value.reshape(-1)]
+    return lax.reshape(lax.concatenate(rows, 0), (*value.shape, number))
+
+
+def leading(value: Value, number: int) -> jax.Array:
+    """Any value as one array with the trials along its first axis."""
+    return jnp.moveaxis(whole(value, number), -1, 0)
 
 
 def scalars(value: Value) -> jax.Array:
@@ -76,25 +96,30 @@ def scalars(value: Value) -> jax.Array:
     return jnp.stack(list(value.reshape(-1))).reshape(value.shape)
 
 
-def pack(values: Sequence[Value], varying: Sequence[bool], size: int) -> list[jax.Array]:
+def _size(value: Value) -> int:
+    """Entries of a value."""
+    return math.prod(value.array.shape[:-1] if isinstance(value, Batched) else np.shape(value))
+
+
+def pack(values: Sequence[Value], varying: Sequence[bool], trials: Trials) -> list[jax.Array]:
     """Values as one flat list of arrays: whole, or, where they vary and are not large, entry by entry."""
     flat = []
     for value, does_vary in zip(values, varying, strict=True):
         if not does_vary:
             flat.append(scalars(value))
-        elif math.prod(value.array.shape[1:] if isinstance(value, Batched) else np.shape(value)) > LARGE:
-            flat.append(join(value, size))
+        elif _size(value) > trials.large:
+            flat.append(whole(value, trials.number))
         else:
-            flat.extend(vector(entry, size) for entry in entries(value).reshape(-1))
+            flat.extend(vector(entry, trials.number) for entry in entries(value).reshape(-1))
     return flat
 
 
-def origins(values: Sequence[Value], varying: Sequence[bool]) -> list[Any]:
+def origins(values: Sequence[Value], varying: Sequence[bool], trials: Trials) -> list[Any]:
     """For every array that `pack` makes, a key; equal keys stand for equal arrays."""
     keys: list[Any] = []
     for value, does_vary in zip(values, varying, strict=True):
-        size = math.prod(value.array.shape[1:] if isinstance(value, Batched) else np.shape(value))
-        if not does_vary or size > LARGE:
+        size = _size(value)
+        if not does_vary or size > trials.large:
             keys.append(object())
         elif isinstance(value, Batched | jax.core.Tracer):
             keys.extend(object() for _ in range(size))
@@ -107,14 +132,14 @@ def origins(values: Sequence[Value], varying: Sequence[bool]) -> list[Any]:
 
 
 def unpack(
-    flat: Sequence[jax.Array], varying: Sequence[bool], shapes: Sequence[tuple[int, ...]]
+    flat: Sequence[jax.Array], varying: Sequence[bool], shapes: Sequence[tuple[int, ...]], trials: Trials
 ) -> list[Value]:
     """The values that `pack` packed, whose shapes for one trial are `shapes`."""
 
     def take(source: Iterator[jax.Array], does_vary: bool, shape: tuple[int, ...]) -> Value:
         if not does_vary:
             return next(source)
-        if math.prod(shape) > LARGE:
+        if math.prod(shape) > trials.large:
             return Batched(next(source))
         return regroup([next(source) for _ in range(math.prod(shape))], shape)
 

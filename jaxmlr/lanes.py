@@ -1,12 +1,13 @@
 """`lanes`: vmap's meaning, one vector of trials per scalar entry.
 
 `vmap` puts the batch axis in front of small vectors and matrices, which compilers turn into short,
-strided inner loops. Here the per-trial function is traced once, and its jaxpr is evaluated with every
-scalar entry of every array (P[0,0], P[0,1], ...) held as a vector of its own, of shape (batch,), or as
-a scalar where it does not depend on the trial. Elementwise primitives act on entries, shape primitives
-move entries about, products and reductions become sums of entries. What has no rule here, and arrays of
-more than `LARGE` entries, are done by `vmap`, one primitive at a time; and so is, as a whole, a function
-under `jax.jit` that takes more than `LONG` operations on entries, which would take minutes to compile.
+strided inner loops. Here the per-trial function is traced once, and its jaxpr is evaluated with the
+trials along the last axis of everything. Every scalar entry of every small array (P[0,0], P[0,1], ...) is
+held as a vector of its own, of shape (trials,), or as a scalar where it does not depend on the trial:
+elementwise primitives act on entries, shape primitives move entries about, products and reductions become
+sums of entries. Arrays of more than `LARGE` entries are kept whole; and so are all arrays of a function
+under `jax.jit` that holds such an array, or that takes more than `LONG` operations on entries, which would
+take minutes to compile. What has no rule is done by `vmap`, one primitive at a time.
 """
 
 import functools
@@ -23,12 +24,26 @@ from jax.extend import core
 from jaxmlr._lane_rules import MOVES, RULES, Eqn, Rule, bind, by_vmap, folded, known
 from jaxmlr._lane_sharing import Loop, shared
 from jaxmlr._lane_values import LARGE as LARGE
-from jaxmlr._lane_values import Batched, Value, join, origins, pack, scalars, small, unpack, varies
+from jaxmlr._lane_values import (
+    Batched,
+    Trials,
+    Value,
+    leading,
+    origins,
+    pack,
+    scalars,
+    small,
+    trailing,
+    unpack,
+    varies,
+    whole,
+)
+from jaxmlr._lane_whole import WHOLE
 from jaxmlr._stored import stored
 
 _CALLS = ("jit", "pjit", "closed_call")
 
-LONG = 2000  # two_step takes 554 at d = 10, adaptive 1,911 at d = 3 and 4,328 at d = 5
+LONG = 5000  # two_step takes 554 at d = 10, adaptive 1,911 at d = 3 and 4,328 at d = 5
 
 
 def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,8 +77,8 @@ def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
         jaxpr, out_shape = jax.make_jaxpr(flat, return_shape=True)(*one_trial)
 
         def results(*leaves: Any) -> list[jax.Array]:
-            values = [small(Batched(leaf)) for leaf in leaves]
-            return [join(value, size) for value in _evaluate(jaxpr, values, size)]
+            values = [trailing(leaf, LARGE) for leaf in leaves]
+            return [leading(value, size) for value in _evaluate(jaxpr, values, Trials(size))]
 
         found = shared(results)(*map(jnp.asarray, leaves))
         return jax.tree.unflatten(jax.tree.structure(out_shape), found)
@@ -71,7 +86,7 @@ def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
     return batched
 
 
-def _evaluate(closed: Any, args: Sequence[Value], size: int) -> list[Value]:
+def _evaluate(closed: Any, args: Sequence[Value], trials: Trials) -> list[Value]:
     """Evaluate a closed jaxpr on values."""
     jaxpr = closed.jaxpr
     env: dict[Any, Value] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *args], strict=True))
@@ -81,23 +96,23 @@ def _evaluate(closed: Any, args: Sequence[Value], size: int) -> list[Value]:
 
     for eqn in jaxpr.eqns:
         inputs = [read(atom) for atom in eqn.invars]
-        env.update(zip(eqn.outvars, _rule(eqn, inputs)(eqn, inputs, size), strict=True))
+        env.update(zip(eqn.outvars, _rule(eqn, inputs, trials)(eqn, inputs, trials), strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _rule(eqn: Eqn, inputs: Sequence[Value]) -> Rule:
+def _rule(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> Rule:
     """How to evaluate an equation."""
     name = eqn.primitive.name
     if not any(map(varies, inputs)):
         return _inline if name in _CALLS and all(map(known, inputs)) else _for_all_trials
     if name in _CONTROL:
         return _CONTROL[name]
-    large = any(math.prod(atom.aval.shape) > LARGE for atom in (*eqn.invars, *eqn.outvars))
-    empty = any(0 in atom.aval.shape for atom in eqn.outvars)
-    return by_vmap if large or empty or name not in RULES else RULES[name]
+    large = any(math.prod(atom.aval.shape) > trials.large for atom in (*eqn.invars, *eqn.outvars))
+    empty = any(0 in atom.aval.shape for atom in (*eqn.invars, *eqn.outvars))
+    return by_vmap if empty else (WHOLE if large else RULES).get(name, by_vmap)
 
 
-def _for_all_trials(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def _for_all_trials(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     return folded(eqn, inputs) or bind(eqn, inputs)
 
 
@@ -178,88 +193,92 @@ def _while_carry(eqn: Eqn) -> tuple[int, int]:
     return eqn.params["cond_nconsts"], eqn.params["cond_nconsts"] + eqn.params["body_nconsts"]
 
 
-def _scan(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def _scan(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     p = eqn.params
     first, last = _scan_carry(eqn)
     found = _dependent_scan(eqn, [varies(value) for value in inputs])
     varying, y_varies = found[: last - first], found[last - first :]
     shapes = [var.aval.shape for var in eqn.outvars[: last - first]]
     x_varies = [varies(x) for x in inputs[last:]]
-    rows = [jnp.moveaxis(join(x, size), 1, 0) if varies(x) else x for x in inputs[last:]]
+    rows = [whole(x, trials.number) if varies(x) else x for x in inputs[last:]]
 
     def step(flat: Sequence[jax.Array], row: Sequence[jax.Array]) -> tuple[Any, Any]:
-        x = [small(Batched(r)) if v else r for r, v in zip(row, x_varies, strict=True)]
-        out = _evaluate(p["jaxpr"], [*inputs[:first], *unpack(flat, varying, shapes), *x], size)
-        ys = [join(y, size) if v else scalars(y) for y, v in zip(out[last - first :], y_varies, strict=True)]
-        return pack(out[: last - first], varying, size), ys
+        x = [small(Batched(r), trials.large) if v else r for r, v in zip(row, x_varies, strict=True)]
+        carry = unpack(flat, varying, shapes, trials)
+        out = _evaluate(p["jaxpr"], [*inputs[:first], *carry, *x], trials)
+        pairs = zip(out[last - first :], y_varies, strict=True)
+        ys = [whole(y, trials.number) if v else scalars(y) for y, v in pairs]
+        return pack(out[: last - first], varying, trials), ys
 
-    start = pack(inputs[first:last], varying, size)
-    same = origins(inputs[first:last], varying)
+    start = pack(inputs[first:last], varying, trials)
+    same = origins(inputs[first:last], varying, trials)
     loop = Loop(step, start, same, [jax.eval_shape(lambda row: row[0], row) for row in rows])
     how = {"length": p["length"], "reverse": p["reverse"], "unroll": p["unroll"]}
     flat, columns = lax.scan(loop.step, loop.few(start), rows, **how)
     flat = loop.all(flat)
-    ys = [Batched(jnp.moveaxis(y, 0, 1)) if v else y for y, v in zip(columns, y_varies, strict=True)]
-    return [*unpack(flat, varying, shapes), *ys]
+    ys = [small(Batched(y), trials.large) if v else y for y, v in zip(columns, y_varies, strict=True)]
+    return [*unpack(flat, varying, shapes, trials), *ys]
 
 
-def _while(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def _while(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     p = eqn.params
     first, last = _while_carry(eqn)
     given = [varies(value) for value in inputs]
     varying = _dependent_while(eqn, given)
     if _dependent(p["cond_jaxpr"], [*given[:first], *varying])[0]:  # trials stop at different times
-        return by_vmap(eqn, inputs, size)
+        return by_vmap(eqn, inputs, trials)
     shapes = [var.aval.shape for var in eqn.outvars]
 
     def body(flat: Sequence[jax.Array], _: Any) -> tuple[list[jax.Array], None]:
-        carry = unpack(flat, varying, shapes)
-        return pack(_evaluate(p["body_jaxpr"], [*inputs[first:last], *carry], size), varying, size), None
+        carry = unpack(flat, varying, shapes, trials)
+        moved = _evaluate(p["body_jaxpr"], [*inputs[first:last], *carry], trials)
+        return pack(moved, varying, trials), None
 
-    start = pack(inputs[last:], varying, size)
-    loop = Loop(body, start, origins(inputs[last:], varying), None)
+    start = pack(inputs[last:], varying, trials)
+    loop = Loop(body, start, origins(inputs[last:], varying, trials), None)
 
     def go_on(flat: Sequence[jax.Array]) -> jax.Array:
-        carry = unpack(loop.all(flat), varying, shapes)
-        return scalars(_evaluate(p["cond_jaxpr"], [*inputs[:first], *carry], size)[0])
+        carry = unpack(loop.all(flat), varying, shapes, trials)
+        return scalars(_evaluate(p["cond_jaxpr"], [*inputs[:first], *carry], trials)[0])
 
     found = lax.while_loop(go_on, lambda flat: loop.step(flat, None)[0], loop.few(start))
-    return unpack(loop.all(found), varying, shapes)
+    return unpack(loop.all(found), varying, shapes, trials)
 
 
-def _inline(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    return _evaluate(_inner(eqn), inputs, size)
+def _inline(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    return _evaluate(_inner(eqn), inputs, trials)
 
 
-def _called(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
-    """Inlined, or by `vmap` where it is long; what depends on no trial comes out without a batch axis."""
+def _called(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    """Inlined, entry by entry or with all arrays kept whole."""
     if _length(_inner(eqn).jaxpr) <= LONG:
-        return _inline(eqn, inputs, size)
-    dependent = _dependent(_inner(eqn), [varies(value) for value in inputs])
-    found = by_vmap(eqn, inputs, size)
-    return [value if kept else join(value, size)[0] for value, kept in zip(found, dependent, strict=True)]
+        return _inline(eqn, inputs, trials)
+    found = _inline(eqn, inputs, trials._replace(large=1))
+    return [small(value, trials.large) if isinstance(value, Batched) else value for value in found]
 
 
-def _length(jaxpr: Any) -> int:
-    """Operations on entries in a jaxpr, bodies of loops counted once."""
-    total = 0
+def _length(jaxpr: Any) -> float:
+    """Operations on entries in a jaxpr, bodies of loops counted once; infinite where an array is large."""
+    total = 0.0
     for eqn in jaxpr.eqns:
         inner = [p.jaxpr for p in eqn.params.values() if hasattr(p, "jaxpr") and hasattr(p, "consts")]
         sizes = [math.prod(atom.aval.shape) for atom in (*eqn.invars, *eqn.outvars)]
+        if max(sizes, default=0) > LARGE:
+            return math.inf
         if inner:
             total += sum(map(_length, inner))
-        elif eqn.primitive.name not in RULES or max(sizes) > LARGE:
+        elif eqn.primitive.name not in RULES:
             total += 1
         elif eqn.primitive.name == "dot_general":
             ((summed, _), _) = eqn.params["dimension_numbers"]
             terms = math.prod(eqn.invars[0].aval.shape[axis] for axis in summed)
             total += 2 * sizes[-1] * terms
-        elif eqn.primitive.name not in MOVES:
+        elif eqn.primitive.name not in MOVES.split():
             total += max(sizes)
     return total
 
 
-def _with_own_derivative(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def _with_own_derivative(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     """Inlined, but differentiated by `vmap`, which keeps the rule that the function came with."""
     varying = [varies(value) for value in inputs]
     shapes = [atom.aval.shape for atom in eqn.invars]
@@ -268,22 +287,22 @@ def _with_own_derivative(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[V
 
     @jax.custom_jvp
     def inlined(*flat: jax.Array) -> list[jax.Array]:
-        return pack(_inline(eqn, unpack(flat, varying, shapes), size), out_varying, size)
+        return pack(_inline(eqn, unpack(flat, varying, shapes, trials), trials), out_varying, trials)
 
     @inlined.defjvp
     def _(primals: Any, tangents: Any) -> Any:
         def ruled(*flat: jax.Array) -> list[jax.Array]:
-            return pack(by_vmap(eqn, unpack(flat, varying, shapes), size), out_varying, size)
+            return pack(by_vmap(eqn, unpack(flat, varying, shapes, trials), trials), out_varying, trials)
 
         return jax.jvp(ruled, primals, tangents)
 
-    return unpack(inlined(*pack(inputs, varying, size)), out_varying, out_shapes)
+    return unpack(inlined(*pack(inputs, varying, trials)), out_varying, out_shapes, trials)
 
 
-def _barrier(eqn: Eqn, inputs: Sequence[Value], size: int) -> list[Value]:
+def _barrier(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     varying = [varies(value) for value in inputs]
-    flat = stored(pack(inputs, varying, size))
-    return unpack(flat, varying, [var.aval.shape for var in eqn.outvars])
+    flat = stored(pack(inputs, varying, trials))
+    return unpack(flat, varying, [var.aval.shape for var in eqn.outvars], trials)
 
 
 _CONTROL: dict[str, Rule] = {

@@ -1,6 +1,7 @@
 """What every recursive method promises, for every method of the table in conftest.py; the errors of `run`."""
 
 import functools
+import importlib
 
 import chex
 import jax
@@ -111,14 +112,19 @@ def test_scan_is_a_loop_traced_once(estimator):
     assert_close(lax.scan(estimator.step, estimator.init(DIM, KEY), (phi, y)), looped)
 
 
-@pytest.mark.parametrize("batched", [jax.vmap, lanes])
-def test_a_batch_is_its_trials_one_by_one(estimator, batched):
+@pytest.mark.parametrize("batched", ["vmap", "entry by entry", "arrays kept whole"])
+def test_a_batch_is_its_trials_one_by_one(estimator, batched, monkeypatch):
+    longest = 0 if batched == "arrays kept whole" else 10**6
+    monkeypatch.setattr(importlib.import_module("jaxmlr.lanes"), "LONG", longest)
+
     @jax.jit
     def one(phi, y):
         return lax.scan(estimator.step, estimator.init(DIM, KEY), (phi, y))
 
     rows = [data(trial=trial) for trial in range(3)]
-    together = jax.jit(batched(one))(*map(jnp.stack, zip(*rows, strict=True)))
+    together = jax.jit((jax.vmap if batched == "vmap" else lanes)(one))(
+        *map(jnp.stack, zip(*rows, strict=True))
+    )
     alone = [one(*row) for row in rows]
     assert_close(together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone), rtol=1e-11)
 

@@ -1,6 +1,7 @@
 """`lanes` means `vmap`: rule by rule, nested in other transformations, and on random shapes."""
 
 import importlib
+import math
 
 import jax
 import jax.numpy as jnp
@@ -136,7 +137,7 @@ REAL = {  # of one trial's x (3,) and a (3, 3); all differentiable
     "vmap inside": lambda x, a: jax.vmap(lambda row: row @ x * row[0])(a),
     "gradient inside": lambda x, a: jax.grad(lambda u: jnp.sum(jnp.tanh(a @ u) ** 2))(x),
     "checkpoint": lambda x, a: jax.checkpoint(lambda u: jnp.sin(a @ u))(x),
-    "split": lambda x, a: (jnp.split(x, 3), jnp.pad(x, 1)),
+    "split": lambda x, a: (jnp.split(x, 3), jnp.pad(x, 1), jnp.unstack(x), jnp.unstack(a, axis=1)),
     "large": lambda x, a: (jnp.sum(jnp.broadcast_to(x, (LARGE, 3)), 0), jnp.tile(a, (9, 9)) @ jnp.tile(x, 9)),
     "just too large and not": lambda x, a: (jnp.tile(x[:1], LARGE) * 2, jnp.tile(x[:1], LARGE + 1) * 2),
     "large scan": lambda x, a: lax.scan(lambda c, v: (c + v[0], c[:2]), jnp.tile(x, LARGE), a),
@@ -207,6 +208,14 @@ def test_equals_vmap(name):
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_equals_vmap_where_nothing_is_smooth(name):
     check(DISCRETE[name], X, N)
+
+
+@pytest.mark.parametrize(("name", "function"), [*REAL.items(), *DISCRETE.items()], ids=[*REAL, *DISCRETE])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_equals_vmap_with_arrays_kept_whole(name, function, monkeypatch):
+    """As in functions that would be long entry by entry."""
+    monkeypatch.setattr(importlib.import_module("jaxmlr.lanes"), "LONG", 0)
+    check(jax.jit(function), X, A if name in REAL else N)
 
 
 @pytest.mark.parametrize("name", ["arithmetic", "special", "sums", "batched dot", "reverse scan", "softmax"])
@@ -310,7 +319,7 @@ def test_gradient_of_what_lanes_closes_over():
     np.testing.assert_allclose(forward, theirs, rtol=1e-10)
 
 
-def test_a_long_function_is_left_to_vmap_as_a_whole(monkeypatch):
+def test_a_long_function_keeps_its_arrays_whole(monkeypatch):
     """In a loop, where what depends on no trial, here the count, must stay so."""
 
     @jax.jit
@@ -320,14 +329,13 @@ def test_a_long_function_is_left_to_vmap_as_a_whole(monkeypatch):
             x = jnp.tanh(x + 1) * count
         return x, count + 1
 
-    module = importlib.import_module("jaxmlr.lanes")
-    lengths, by_vmap = [], module.by_vmap
-    assert module._length(jax.make_jaxpr(long)((X[0], 1)).jaxpr) > module.LONG
-    monkeypatch.setattr(
-        module, "by_vmap", lambda eqn, *args: lengths.append(eqn.primitive.name) or by_vmap(eqn, *args)
-    )
-    check(lambda x: lax.fori_loop(0, 3, lambda _, state: long(state), (x, 1)), X, rtol=1e-9)
-    assert "jit" in lengths or "pjit" in lengths
+    monkeypatch.setattr(importlib.import_module("jaxmlr.lanes"), "LONG", 1000)
+
+    def run(x):
+        return lax.fori_loop(0, 3, lambda _, state: long(state), (x, 1))
+
+    check(run, X, rtol=1e-9)
+    assert str(jax.make_jaxpr(lanes(run))(X)).count(" tanh ") == 250
 
 
 @pytest.mark.parametrize(
@@ -343,6 +351,12 @@ def test_a_long_function_is_left_to_vmap_as_a_whole(monkeypatch):
 def test_length_counts_operations_on_entries(function, length):
     counted = importlib.import_module("jaxmlr.lanes")._length(jax.make_jaxpr(function)(X[0], A[0]).jaxpr)
     assert abs(counted - length) <= 2
+
+
+def test_a_function_with_a_large_array_has_no_length():
+    counted = importlib.import_module("jaxmlr.lanes")._length
+    made = [jax.make_jaxpr(lambda x: x * 2)(jnp.ones(entries)) for entries in (LARGE, LARGE + 1)]
+    assert [counted(each.jaxpr) for each in made] == [LARGE, math.inf]
 
 
 def test_arguments_and_results_are_any_pytrees():

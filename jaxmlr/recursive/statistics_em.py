@@ -82,8 +82,8 @@ def statistics_em(start: Mixture, *, exponent: ArrayLike = 0.6, warm_up: ArrayLi
         n = state.count.astype(dtype)
         warm = state.count <= jnp.asarray(warm_up, state.count.dtype)
         gamma = jnp.where(warm, 1 / n, n ** -jnp.asarray(exponent, dtype))
-        weighted = g[:, None] * phi[None, :]
-        new = Statistics(g, weighted[:, :, None] * phi[None, None, :], weighted * y, g * (y * y))
+        square = phi[:, None] * phi[None, :]  # first, so that the averages are exactly symmetric
+        new = Statistics(g, g[:, None, None] * square[None], g[:, None] * (phi * y)[None], g * (y * y))
         statistics = jax.tree.map(lambda s, x: s + gamma * (x - s), state.statistics, new)
 
         fitted = maximise(statistics, old)
@@ -113,15 +113,21 @@ def maximise(statistics: Statistics, old: Mixture) -> Mixture:
 def solve(A: jax.Array, b: jax.Array) -> jax.Array:
     """Solve A x = b for A (d, d) positive semidefinite; x is 0 where elimination finds no pivot.
 
-    Gauss-Jordan elimination in elementwise operations, which fuse into the step where LAPACK would not.
+    Cholesky's elimination in elementwise operations, which fuse into the step where LAPACK would not:
+    with u = A[:, 0] / sqrt(A[0, 0]) what is left is A - u u', exactly symmetric, in one dimension less.
     """
-    dim = b.shape[0]
-    table = jnp.concatenate([A, b[:, None]], axis=1)
-    least = jnp.finfo(A.dtype).eps * dim
-    for k in range(dim):
-        pivot, column = table[k, k], table[:, k]
-        some = pivot > least * jnp.maximum(A[k, k], jnp.finfo(A.dtype).tiny ** 0.5)
-        here = jnp.arange(dim) == k
-        row = jnp.where(some, table[k] / jnp.where(some, pivot, 1), 0)
-        table = jnp.where(here[:, None], row[None, :], table - column[:, None] * row[None, :])
-    return table[:, -1]
+    least = jnp.finfo(A.dtype).eps * A.shape[0]
+    diagonal = [A[k, k] for k in range(A.shape[0])]
+    factor, right = [], []  # L without its zeros, column by column, and L^-1 b
+    for k in range(A.shape[0]):
+        pivot = A[0, 0]
+        some = pivot > least * jnp.maximum(diagonal[k], jnp.finfo(A.dtype).tiny ** 0.5)
+        inverse = jnp.where(some, 1 / jnp.sqrt(jnp.where(some, pivot, 1)), 0)
+        u, z = inverse * A[0], inverse * b[0]
+        factor.append((inverse, u[1:]))
+        right.append(z)
+        A, b = A[1:, 1:] - u[1:, None] * u[None, 1:], b[1:] - z * u[1:]
+    x = b  # empty by now
+    for (inverse, u), z in zip(reversed(factor), reversed(right), strict=True):
+        x = jnp.concatenate([(inverse * (z - dot(u, x)))[None], x])
+    return x

@@ -12,7 +12,7 @@ VECTOR = 16  # trials in a register: a rest that does not fill one is computed o
 
 
 def side_by_side(trials: int, carried: int) -> int:
-    """The size of the chunks that `trials` trials are computed in, where a step carries `carried` bytes a trial.
+    """The size of the chunks for `trials` trials, of which each step carries `carried` bytes a trial.
 
     All of them elsewhere than on a CPU: other devices want as many as there are.
     """
@@ -24,7 +24,7 @@ def side_by_side(trials: int, carried: int) -> int:
 
 
 def in_chunks(function: Callable[[jax.Array], Any], trials: jax.Array, size: int) -> Any:
-    """`function(trials)` in chunks of `size`, one after another; leaves have the trials (n,) as their first axis.
+    """`function(trials)` in chunks of `size`, one after another, for trials (n,); leaves are (n, ...).
 
     Trials are consecutive: the last chunk runs on behind them, and what it finds there is dropped.
     """

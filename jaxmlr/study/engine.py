@@ -83,10 +83,15 @@ def run_study(
         beside = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         needed = bool(missing) and not merger.settled
         placed = stack.enter_context(_placement(study, executor, len(missing))) if needed else None
-        theory = beside.submit(limits, study, jax.local_devices()[0])
+        clock = time.perf_counter()
+        limits_program = beside.submit(limits, study, jax.local_devices()[0])
+        theory = beside.submit(lambda: limits_program.result()())
         if placed is not None:
             submit, window, ready = placed
-            compile_seconds = ready()
+            if executor is None:  # or the seconds of computation would hold some of compilation
+                ready()
+                limits_program.result()
+                compile_seconds = time.perf_counter() - clock
             shown.start()
             clock = time.perf_counter()
             blocks = stack.enter_context(
@@ -241,14 +246,11 @@ def _observations(study: Study, layout: Plan) -> int:
 @contextmanager
 def _placement(
     study: Study, executor: Executor | None, blocks: int
-) -> Iterator[tuple[Callable[[int], "Future[Values]"], int, Callable[[], float]]]:
-    """A function that submits a block, how many to have under way, and one that waits for compilation.
-
-    The last returns the seconds that it took.
-    """
+) -> Iterator[tuple[Callable[[int], "Future[Values]"], int, Callable[[], None]]]:
+    """A function that submits a block, how many to have under way, and one that waits for compilation."""
     if executor is not None:
         window = max(WINDOW, 2 * getattr(executor, "_max_workers", 0))
-        yield (lambda block: executor.submit(run_block, study, block)), window, lambda: 0.0
+        yield (lambda block: executor.submit(run_block, study, block)), window, lambda: None
         return
     free: queue.SimpleQueue[int] = queue.SimpleQueue()
     devices = range(min(len(jax.local_devices()), blocks))
@@ -263,12 +265,10 @@ def _placement(
             free.put(device)
 
     with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
-        began = time.perf_counter()
         programs = [threads.submit(program, study, jax.local_devices()[device]) for device in devices]
 
-        def ready() -> float:
+        def ready() -> None:
             for each in programs:
                 each.result()
-            return time.perf_counter() - began
 
         yield (lambda block: threads.submit(on_free_device, block)), 2 * len(devices), ready

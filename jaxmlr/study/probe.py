@@ -13,7 +13,10 @@ from jaxmlr.study.program import Program
 from jaxmlr.study.spec import Study
 
 STEPS = 500  # of a shortened trial, on which speed is measured
-SIZES = (128, 256, 512, 1024, 2048)  # of blocks, tried by `block_size`
+SIZES = {  # of blocks, tried by `block_size`; a GPU is idle until a step has some 10^5 trials
+    "cpu": (128, 256, 512, 1024, 2048),
+    "gpu": (1024, 4096, 16_384, 65_536, 262_144, 1_048_576),
+}
 CLOSE = 1.05  # a smaller block is taken if it is at most this much slower a trial
 
 
@@ -70,7 +73,8 @@ def block_size(study: Study) -> int:
     if not study.recursive:
         raise ValueError("block: there is no recursive method to find the best size with; give a number")
     share = math.ceil(study.trials / len(jax.local_devices()))
-    sizes = [size for size in SIZES if size <= share] or [share]
+    kind = "cpu" if jax.default_backend() == "cpu" else "gpu"
+    sizes = [size for size in SIZES[kind] if size <= share] or [share]
     each = [_block_seconds(study, size)[1] / size for size in sizes]
     return next(size for size, s in zip(sizes, each, strict=True) if s <= CLOSE * min(each))
 

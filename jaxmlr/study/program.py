@@ -237,23 +237,33 @@ class Program:
         return found
 
 
-def limits(study: Study, device: jax.Device) -> dict[str, np.ndarray]:
-    """Limits of the study's metrics: metric -> (problems, records)."""
-    layout, computed = plan(study), []
+def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarray]]:
+    """Compile the limits of the study's metrics.
+
+    Returns:
+      A function that computes them: metric -> (problems, records).
+    """
+    layout, programs = plan(study), []
     with jax.enable_x64(study.precision == "float64"):
         for cell in layout.cells:
             points = {**_points(study, cell, device), "options": {}}
             run = _compiled(functools.partial(_limits, study.at(cell.static)), device, points)
-            computed.append(jax.device_get(run(points)))
-    found = {
-        name: np.stack([computed[at.cell][name][at.problem] for at in layout.problems])
-        for name in computed[0]
-        if all(name in table for table in computed)
-    }
-    if "information" in found:
-        shares = 1 if study.problem.symmetric else len(study.problem.weights)
-        found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
-    return found
+            programs.append((run, points))
+
+    def compute() -> dict[str, np.ndarray]:
+        with jax.enable_x64(study.precision == "float64"):
+            computed = [jax.device_get(run(points)) for run, points in programs]
+        found = {
+            name: np.stack([computed[at.cell][name][at.problem] for at in layout.problems])
+            for name in computed[0]
+            if all(name in table for table in computed)
+        }
+        if "information" in found:
+            shares = 1 if study.problem.symmetric else len(study.problem.weights)
+            found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
+        return found
+
+    return compute
 
 
 def _points(study: Study, cell: Cell, device: jax.Device) -> Points:

@@ -24,6 +24,15 @@ def test_the_fastest_size_is_taken_and_a_smaller_one_where_close(plain, monkeypa
     assert block_size(few) == 128
 
 
+def test_other_devices_are_tried_with_far_more_trials(plain, monkeypatch):
+    study = type(plain)(**vars(plain) | {"trials": 10**8})
+    tried = []
+    monkeypatch.setattr(probe.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(probe, "_block_seconds", lambda study, size: (None, tried.append(size) or 1.0))
+    assert block_size(study) == 2**20
+    assert tried[0] == 1024
+
+
 def test_a_study_of_batch_methods_alone_has_no_time(plain):
     batch = type(plain)(**vars(plain) | {"estimators": {"em": {"method": "em", "start": "truth"}}})
     assert outlook(batch).seconds is None

@@ -1,0 +1,123 @@
+"""How `lanes` evaluates one primitive on arrays that are kept whole, the trials along their last axis.
+
+Sums, products and extremes are chains over slices: each slice is a long vector of trials, and so the
+compiler's inner loop runs along the trials however small the axis that is summed.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmlr._lane_rules import COMBINE, ELEMENTWISE, Eqn, Rule, bind
+from jaxmlr._lane_values import Batched, Trials, Value, small, whole
+
+CHAIN = 256  # terms; a longer sum is left to the compiler's own loop, which is four times as slow
+
+
+def _whole(rule: Callable[..., jax.Array]) -> Rule:
+    """A rule of `rule(eqn, *arrays) -> array`, all with the trials last."""
+
+    def evaluate(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+        found = rule(eqn, *(whole(value, trials.number) for value in inputs))
+        return [small(Batched(found), trials.large)]
+
+    return evaluate
+
+
+def _elementwise(eqn: Eqn, *inputs: jax.Array) -> jax.Array:
+    shape = (*eqn.outvars[0].aval.shape, inputs[0].shape[-1])
+    # Some primitives take scalars, and axes of length 1, beside longer ones.
+    same = [lax.broadcast_in_dim(x, shape, range(len(shape))[-x.ndim :]) for x in inputs]
+    params = {key: None if key == "sharding" else value for key, value in eqn.params.items()}
+    found: jax.Array = eqn.primitive.bind(*same, **params)
+    return found
+
+
+def _broadcast(eqn: Eqn, x: jax.Array) -> jax.Array:
+    shape, dims = eqn.params["shape"], eqn.params["broadcast_dimensions"]
+    return lax.broadcast_in_dim(x, (*shape, x.shape[-1]), (*dims, len(shape)))
+
+
+def _slice(eqn: Eqn, x: jax.Array) -> jax.Array:
+    p = eqn.params
+    strides = p["strides"] or (1,) * (x.ndim - 1)
+    return lax.slice(x, (*p["start_indices"], 0), (*p["limit_indices"], x.shape[-1]), (*strides, 1))
+
+
+def _reshape(eqn: Eqn, x: jax.Array) -> jax.Array:
+    return lax.reshape(x, (*eqn.outvars[0].aval.shape, x.shape[-1]))
+
+
+def _unstack(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    x, axis = whole(inputs[0], trials.number), eqn.params["axis"]
+    parts = (lax.index_in_dim(x, k, axis, keepdims=False) for k in range(x.shape[axis]))
+    return [small(Batched(part), trials.large) for part in parts]
+
+
+def _fold(combine: Callable[[Any, Any], Any]) -> Callable[..., jax.Array]:
+    """A reduction, as a chain of `combine`."""
+
+    def rule(eqn: Eqn, x: jax.Array) -> jax.Array:
+        axes = eqn.params["axes"]
+        kept = [i for i in range(x.ndim) if i not in axes]
+        terms = math.prod(x.shape[i] for i in axes)
+        if terms > CHAIN:
+            return bind(eqn, [x])[0]
+        x = lax.reshape(lax.transpose(x, (*axes, *kept)), (terms, *(x.shape[i] for i in kept)))
+        return functools.reduce(combine, (lax.index_in_dim(x, k, 0, keepdims=False) for k in range(terms)))
+
+    return rule
+
+
+def _dot_general(eqn: Eqn, a: jax.Array, b: jax.Array) -> jax.Array:
+    """A sum of products, in the output's precision."""
+    (sum_a, sum_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
+    dtype, shape = eqn.outvars[0].aval.dtype, (*eqn.outvars[0].aval.shape, a.shape[-1])
+    free_a = [i for i in range(a.ndim - 1) if i not in (*sum_a, *batch_a)]
+    free_b = [i for i in range(b.ndim - 1) if i not in (*sum_b, *batch_b)]
+    first, end, last = len(batch_a), len(batch_a) + len(free_a), len(shape) - 1
+    terms = math.prod(a.shape[i] for i in sum_a)
+
+    def spread(
+        x: jax.Array, summed: Sequence[int], kept: Sequence[int], places: Sequence[int]
+    ) -> Callable[..., jax.Array]:
+        """The slice of each term, or all terms, with the axes of the result."""
+        x = lax.transpose(x, (*summed, *kept, x.ndim - 1)).astype(dtype)
+        x = lax.reshape(x, (terms, *x.shape[len(summed) :]))
+
+        def term(k: int | None) -> jax.Array:
+            if k is None:
+                return lax.broadcast_in_dim(x, (terms, *shape), (0, *(1 + i for i in places)))
+            return lax.broadcast_in_dim(lax.index_in_dim(x, k, 0, keepdims=False), shape, places)
+
+        return term
+
+    left = spread(a, sum_a, (*batch_a, *free_a), (*range(end), last))
+    right = spread(b, sum_b, (*batch_b, *free_b), (*range(first), *range(end, len(shape))))
+    if terms > CHAIN:
+        return jnp.sum(left(None) * right(None), axis=0)
+    return functools.reduce(lax.add, (left(k) * right(k) for k in range(terms)))
+
+
+WHOLE: dict[str, Rule] = {
+    **dict.fromkeys(ELEMENTWISE.split(), _whole(_elementwise)),
+    **dict.fromkeys(("reshape", "squeeze", "expand_dims"), _whole(_reshape)),
+    **{name: _whole(_fold(combine)) for name, combine in COMBINE.items()},
+    "transpose": _whole(lambda eqn, x: lax.transpose(x, (*eqn.params["permutation"], x.ndim - 1))),
+    "rev": _whole(lambda eqn, x: lax.rev(x, eqn.params["dimensions"])),
+    "broadcast_in_dim": _whole(_broadcast),
+    "slice": _whole(_slice),
+    "concatenate": _whole(lambda eqn, *xs: lax.concatenate(xs, eqn.params["dimension"])),
+    "stack": _whole(lambda eqn, *xs: _stack(xs, eqn.params["axis"])),
+    "unstack": _unstack,
+    "dot_general": _whole(_dot_general),
+}
+
+
+def _stack(xs: Sequence[jax.Array], axis: int) -> jax.Array:
+    return lax.concatenate([lax.expand_dims(x, (axis,)) for x in xs], axis)
