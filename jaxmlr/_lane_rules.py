@@ -151,21 +151,24 @@ def _fold(combine: Callable[[Any, Any], Any]) -> Rule:
     return rule
 
 
+def place_of(better: Callable[[Any, Any], Any], terms: Sequence[jax.Array], dtype: Any) -> jax.Array:
+    """Where the best of `terms` stands; the first of equals wins, and NaN beats numbers, as in lax."""
+    best, *rest = terms
+    place = jnp.zeros_like(best, dtype)
+    for k, term in enumerate(rest, start=1):
+        wins = better(term, best) | ((term != term) & (best == best))
+        best, place = lax.select(wins, term, best), lax.select(wins, jnp.full_like(place, k), place)
+    return place
+
+
 def _argument(better: Callable[[Any, Any], Any]) -> Rule:
-    """Argmin and argmax along one axis; the first of equals wins, and NaN beats numbers, as in lax."""
+    """Argmin and argmax along one axis."""
 
     def rule(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
         (axis,), dtype = eqn.params["axes"], eqn.params["index_dtype"]
         rows = np.moveaxis(entries(inputs[0]), axis, -1)
-        flat = []
-        for index in np.ndindex(rows.shape[:-1]):
-            best, *rest = _aligned(list(rows[index]), trials.number)
-            place = jnp.zeros_like(best, dtype)
-            for k, entry in enumerate(rest, start=1):
-                wins = better(entry, best) | ((entry != entry) & (best == best))
-                best, place = lax.select(wins, entry, best), lax.select(wins, jnp.full_like(place, k), place)
-            flat.append(place)
-        return [regroup(flat, rows.shape[:-1])]
+        each = (_aligned(list(rows[index]), trials.number) for index in np.ndindex(rows.shape[:-1]))
+        return [regroup([place_of(better, row, dtype) for row in each], rows.shape[:-1])]
 
     return rule
 
@@ -229,6 +232,8 @@ COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "reduce_or": lax.bitwise_or,
 }
 
+BETTER: dict[str, Callable[[Any, Any], Any]] = {"argmin": lax.lt, "argmax": lax.gt}
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE.split(), _elementwise),
     **dict.fromkeys(("squeeze", "expand_dims"), _moves(lambda x, e: x.reshape(e.outvars[0].aval.shape))),
@@ -242,7 +247,6 @@ RULES: dict[str, Rule] = {
     "stack": _stack,
     "unstack": _unstack,
     **{name: _fold(combine) for name, combine in COMBINE.items()},
-    "argmin": _argument(lax.lt),
-    "argmax": _argument(lax.gt),
+    **{name: _argument(better) for name, better in BETTER.items()},
     "dot_general": _dot_general,
 }

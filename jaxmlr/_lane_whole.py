@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxmlr._lane_rules import COMBINE, ELEMENTWISE, Eqn, Rule, bind
+from jaxmlr._lane_rules import BETTER, COMBINE, ELEMENTWISE, Eqn, Rule, bind, place_of
 from jaxmlr._lane_values import Batched, Trials, Value, small, whole
 
 CHAIN = 256  # terms; a longer sum is left to the compiler's own loop, which is four times as slow
@@ -53,9 +53,12 @@ def _reshape(eqn: Eqn, x: jax.Array) -> jax.Array:
     return lax.reshape(x, (*eqn.outvars[0].aval.shape, x.shape[-1]))
 
 
+def _slices(x: jax.Array, axis: int) -> list[jax.Array]:
+    return [lax.index_in_dim(x, k, axis, keepdims=False) for k in range(x.shape[axis])]
+
+
 def _unstack(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
-    x, axis = whole(inputs[0], trials.number), eqn.params["axis"]
-    parts = (lax.index_in_dim(x, k, axis, keepdims=False) for k in range(x.shape[axis]))
+    parts = _slices(whole(inputs[0], trials.number), eqn.params["axis"])
     return [small(Batched(part), trials.large) for part in parts]
 
 
@@ -69,7 +72,19 @@ def _fold(combine: Callable[[Any, Any], Any]) -> Callable[..., jax.Array]:
         if terms > CHAIN:
             return bind(eqn, [x])[0]
         x = lax.reshape(lax.transpose(x, (*axes, *kept)), (terms, *(x.shape[i] for i in kept)))
-        return functools.reduce(combine, (lax.index_in_dim(x, k, 0, keepdims=False) for k in range(terms)))
+        return functools.reduce(combine, _slices(x, 0))
+
+    return rule
+
+
+def _argument(better: Callable[[Any, Any], Any]) -> Callable[..., jax.Array]:
+    """Argmin and argmax along one axis."""
+
+    def rule(eqn: Eqn, x: jax.Array) -> jax.Array:
+        (axis,), dtype = eqn.params["axes"], eqn.params["index_dtype"]
+        if x.shape[axis] > CHAIN:
+            return bind(eqn, [x])[0]
+        return place_of(better, _slices(x, axis), dtype)
 
     return rule
 
@@ -108,6 +123,7 @@ WHOLE: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE.split(), _whole(_elementwise)),
     **dict.fromkeys(("reshape", "squeeze", "expand_dims"), _whole(_reshape)),
     **{name: _whole(_fold(combine)) for name, combine in COMBINE.items()},
+    **{name: _whole(_argument(better)) for name, better in BETTER.items()},
     "transpose": _whole(lambda eqn, x: lax.transpose(x, (*eqn.params["permutation"], x.ndim - 1))),
     "rev": _whole(lambda eqn, x: lax.rev(x, eqn.params["dimensions"])),
     "broadcast_in_dim": _whole(_broadcast),

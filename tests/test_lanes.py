@@ -1,6 +1,7 @@
 """`lanes` means `vmap`: rule by rule, nested in other transformations, and on random shapes."""
 
 import importlib
+import logging
 import math
 
 import jax
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from jaxmlr import lanes
+from jaxmlr import _lane_rules, lanes
 from jaxmlr.lanes import LARGE
 
 SIZE = 5
@@ -357,6 +358,15 @@ def test_a_function_with_a_large_array_has_no_length():
     counted = importlib.import_module("jaxmlr.lanes")._length
     made = [jax.make_jaxpr(lambda x: x * 2)(jnp.ones(entries)) for entries in (LARGE, LARGE + 1)]
     assert [counted(each.jaxpr) for each in made] == [LARGE, math.inf]
+
+
+def test_what_is_left_to_vmap_is_said_once(caplog):
+    _lane_rules._say_fallback.cache_clear()
+    with caplog.at_level(logging.DEBUG, "jaxmlr.lanes"):
+        for _ in range(2):
+            lanes(lambda x: jnp.sort(x) + jnp.sum(x))(X)
+    (record,) = caplog.records
+    assert "'sort' to vmap" in record.getMessage()
 
 
 def test_arguments_and_results_are_any_pytrees():
