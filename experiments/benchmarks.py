@@ -33,7 +33,7 @@ from timing import timed
 
 from jaxmlr import Mixture, em
 from jaxmlr.bench import bench
-from jaxmlr.study import Problem, Study, run_block
+from jaxmlr.study import Problem, Study, run_block, use_all_cores
 
 HERE = Path(__file__).parent
 DIMS, COMPONENTS = (2, 3, 5, 10, 20), (2, 3, 5)
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--components", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--history", type=Path, default=HERE / "benchmarks.json")
     given = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    use_all_cores()
     if given.method:
         print(json.dumps(one_method(given.method, given.components)))
         return

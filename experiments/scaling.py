@@ -7,7 +7,6 @@ panel. Dotted: the growth that counting operations predicts.
 """
 
 import argparse
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from benchmarks import options, rate, study
+
+from jaxmlr.study import use_all_cores
 
 TWO_STEP = {"two_step": {"method": "two_step"}}
 
@@ -54,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "scaling.png")
     given = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    use_all_cores()
     found = panels()
     figure, axes = plt.subplots(1, len(found), figsize=(15, 3.4), layout="constrained")
     for panel, (name, (points, costs, exponent)) in zip(axes, found.items(), strict=True):

@@ -15,7 +15,7 @@ from rich.console import Console
 from jaxmlr import bench as benchmark
 from jaxmlr import compile_cache, methods
 from jaxmlr._check import number
-from jaxmlr.study import Study, load, probe, run_study, to_dataframe
+from jaxmlr.study import Study, host, load, probe, run_study, to_dataframe
 from jaxmlr.study.build import known
 from jaxmlr.study.store import block_of
 from jaxmlr.study.table import tables
@@ -50,12 +50,6 @@ def _line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split())
-
-
-def _one_device_per_core() -> None:
-    """One host device per core: XLA runs one program at a time on each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
 
 
 def _settings(option: str, settings: list[str] | None) -> dict[str, Any]:
@@ -93,7 +87,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no table.")] = False,
 ) -> None:
     """Run a study and save its results."""
-    _one_device_per_core()
+    host.use_all_cores()
     compile_cache.keep()
     overrides = _settings("--set", settings) | ({} if trials is None else {"trials": trials})
     if block is not None and block != "probe":
@@ -214,7 +208,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Time the two-step recursion on eq. (17), compilation apart."""
-    _one_device_per_core()
+    host.use_all_cores()
     found = benchmark.bench(dim, trials, steps, block)
     if as_json:
         print(json.dumps(found))

@@ -12,7 +12,8 @@ import optax
 import pytest
 from hypothesis import settings
 
-from jaxmlr import Mixture, __main__, batch, cli, compile_cache, diagnosed, recursive, symmetric
+from jaxmlr import Mixture, __main__, batch, compile_cache, diagnosed, recursive, symmetric
+from jaxmlr.study import host
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -45,7 +46,7 @@ def own_cache(tmp_path_factory):
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Run the command line in this process: (status, standard output, standard error)."""
-    monkeypatch.setattr(cli, "_one_device_per_core", lambda: None)  # the tests' devices are set
+    monkeypatch.setattr(host, "use_all_cores", lambda: None)  # the tests' devices are set
     monkeypatch.setattr(compile_cache, "keep", lambda: None)
 
     def run(*args):

@@ -5,6 +5,7 @@ Needs the extra `study`: pip install 'jaxmlr[study]'.
 
 from jaxmlr.study.engine import run_block as run_block
 from jaxmlr.study.engine import run_study as run_study
+from jaxmlr.study.host import use_all_cores as use_all_cores
 from jaxmlr.study.problem import Problem as Problem
 from jaxmlr.study.results import best as best
 from jaxmlr.study.results import to_dataframe as to_dataframe

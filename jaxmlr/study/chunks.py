@@ -6,8 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxmlr.study.host import KEEPS_LOOPS
+
 CACHE = 2**16  # bytes that a step may carry: what one step writes is then still at hand for the next
-LEAST, MOST = 128, 512  # trials: fewer cost more in loops begun, more gain nothing
+MOST = 512  # trials: more gain nothing
+LEAST = 128 if jax.__version_info__ >= KEEPS_LOOPS else MOST  # fewer cost more in loops begun
 VECTOR = 16  # trials in a register: a rest that does not fill one is computed one by one
 
 

@@ -1,0 +1,26 @@
+"""Make the most of the host's processors: to be asked for by a program, never by a library."""
+
+import os
+
+import jax
+
+KEEPS_LOOPS = (0, 11)  # from here on jax compiles a loop of small arrays as one kernel by itself
+# Before, only one that carries up to a kilobyte is; the others call a kernel for every array of every step.
+ONE_KERNEL = "xla_cpu_small_while_loop_byte_threshold=1000000000"
+
+
+def use_all_cores() -> None:
+    """One host device per core, and loops over steps compiled as one kernel each.
+
+    XLA runs one program at a time on each CPU device, and studies run a block of trials on each. Before jax
+    0.11 an option of XLA is added to the environment's XLA_FLAGS too, unless that variable sets options of
+    its kind already: without it studies are four to eight times slower.
+
+    Raises:
+      RuntimeError: jax has computed something already, so that its devices are fixed.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if jax.__version_info__ < KEEPS_LOOPS and "xla_backend_extra_options" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_extra_options={ONE_KERNEL}".strip()
