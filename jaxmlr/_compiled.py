@@ -15,7 +15,8 @@ R = TypeVar("R")
 def wide_jit(function: Callable[P, R], static_argnames: tuple[str, ...] = ()) -> Callable[P, R]:
     """`jax.jit` that asks for 512-bit vectors: XLA keeps to 256 bits by itself, at half the speed.
 
-    Inside another jit, whose options count alone, and on other devices it is `jax.jit`.
+    Under a transformation (of nested jits the outermost's options count alone) and on other devices it is
+    `jax.jit`.
     """
     plain = jax.jit(function, static_argnames=static_argnames)
     wide = jax.jit(
@@ -26,9 +27,10 @@ def wide_jit(function: Callable[P, R], static_argnames: tuple[str, ...] = ()) ->
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        # Whatever is made while a jit traces is a tracer.
-        outermost = jax.default_backend() == "cpu" and not isinstance(jnp.zeros(()), jax.core.Tracer)
-        found: R = (wide if outermost else plain)(*args, **kwargs)
+        # Whatever is made while a jit traces is a tracer, even where no argument is.
+        leaves = jax.tree.leaves((args, jnp.zeros(())))
+        outermost = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+        found: R = (wide if outermost and jax.default_backend() == "cpu" else plain)(*args, **kwargs)
         return found
 
     return call
