@@ -13,6 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmlr._stored import stored
+
+# Before jaxlib 0.11 a loop over a block that is not copied first finds its place again for every number.
+REREAD = tuple(map(int, jax.__version__.split(".")[:2])) < (0, 11)
 PANELS = 5  # of a gram matrix; more compute fewer entries twice, but compile longer
 
 
@@ -45,8 +49,8 @@ def moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Arra
     d = phi.shape[0]
     height = -(-d // PANELS)
     # XLA would compute what a barrier keeps again for every sum that it is in.
-    error, r, likelihood = lax.optimization_barrier((error, r, likelihood))
-    weighted, pull = lax.optimization_barrier((r[:, None] * phi[None], r * error))
+    error, r, likelihood = stored((error, r, likelihood))
+    weighted, pull = stored((r[:, None] * phi[None], r * error))
     return Lanes(
         tuple(_tiles(weighted[:, i : i + height, None], phi[None, None, i:]) for i in range(0, d, height)),
         _tiles(pull[:, None], phi[None]),
@@ -62,7 +66,7 @@ def total(block: Callable[[Any], Lanes], parts: Any) -> Moments:
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(block, first))
 
     def add(so_far: Lanes, part: Any) -> tuple[Lanes, None]:
-        return jax.tree.map(jnp.add, so_far, block(part)), None
+        return jax.tree.map(jnp.add, so_far, block(stored(part) if REREAD else part)), None
 
     lanes: Lanes = lax.scan(add, zero, parts)[0]
     panels, *rest = jax.tree.map(_lanes, lanes)
