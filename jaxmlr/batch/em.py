@@ -11,10 +11,12 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
+from jaxmlr._compiled import one_by_one, wide_jit
 from jaxmlr._linear import dot
 from jaxmlr.batch import steps
 from jaxmlr.batch.rows import Rows, checked, pack
-from jaxmlr.batch.steps import Moments, Penalty, Rule
+from jaxmlr.batch.steps import Penalty, Rule
+from jaxmlr.batch.sums import Moments
 from jaxmlr.mixture import Mixture
 
 
@@ -160,7 +162,7 @@ class _State(NamedTuple):
     iterations: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("max_iterations", "rule", "e_step"))
+@functools.partial(wide_jit, static_argnames=("max_iterations", "rule", "e_step"))
 def iterate(
     rows: Rows,
     start: Mixture,
@@ -172,6 +174,20 @@ def iterate(
     e_step: Callable[..., Moments],
 ) -> Fit:
     """Alternate `e_step` and M-step until a step moves less than `tolerance`; the trace rises."""
+    climb = functools.partial(_climb, max_iterations=max_iterations, rule=rule, e_step=e_step)
+    return one_by_one(climb)(rows, start, penalty, tolerance)
+
+
+def _climb(
+    rows: Rows,
+    start: Mixture,
+    penalty: Penalty,
+    tolerance: jax.Array,
+    *,
+    max_iterations: int,
+    rule: Rule,
+    e_step: Callable[..., Moments],
+) -> Fit:
     dtype = start.coefficients.dtype
     variance = jnp.broadcast_to(start.noise_variance, start.weights.shape)
     first = Mixture(start.coefficients, start.weights, variance)

@@ -10,6 +10,7 @@ from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
+from jaxmlr._compiled import wide_jit
 from jaxmlr.batch import steps
 from jaxmlr.batch.em import Fit, iterate
 from jaxmlr.batch.lines import Data, one_line
@@ -168,7 +169,7 @@ def _penalty(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> 
     return Penalty(ridge, least, jnp.zeros_like(least))
 
 
-@functools.partial(jax.jit, static_argnames=("rule", "max_iterations"))
+@functools.partial(wide_jit, static_argnames=("rule", "max_iterations"))
 def _go_on(
     data: Data,
     best: Fit,
@@ -206,7 +207,7 @@ def _sorted(fit: Fit, known_variance: bool) -> Fit:
 
 
 @functools.partial(
-    jax.jit, static_argnames=("components", "kinds", "rule", "screening", "finalists", "max_iterations")
+    wide_jit, static_argnames=("components", "kinds", "rule", "screening", "finalists", "max_iterations")
 )
 def _fit(
     data: Data,

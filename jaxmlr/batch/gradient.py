@@ -115,7 +115,7 @@ def _descend(
         return jnp.where(square > tiny, jnp.sqrt(jnp.maximum(square, tiny)), 1)
 
     unit = size(jnp.sum(rows.weight * rows.y * rows.y) / n) / size(
-        jnp.sum(rows.weight[:, None, :] * rows.phi * rows.phi, axis=(0, 2)) / n
+        jnp.sum(rows.weight[:, None] * rows.phi * rows.phi, axis=(0, 2, 3)) / n
     )
     point, back = free(start, known_weights, known_variance, tie)
 
@@ -128,8 +128,7 @@ def _descend(
         mixture = back(scaled(jax.tree.map(lambda leaf: leaf.astype(dtype), point), unit))
 
         def add(total: jax.Array, part: Rows) -> tuple[jax.Array, None]:
-            joint = steps.log_joint(part.phi, part.y, mixture)[1]
-            return total - jnp.sum(part.weight * jax.nn.logsumexp(joint, axis=0)), None
+            return total - jnp.sum(part.weight * steps.log_density(part, mixture)), None
 
         total: jax.Array = lax.scan(add, jnp.zeros((), dtype), rows)[0]
         return total / n

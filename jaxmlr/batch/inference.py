@@ -74,15 +74,14 @@ def _covariance(
     theta, unravel = ravel_pytree(point)
 
     def densities(theta: jax.Array, part: Rows) -> jax.Array:
-        joint = steps.log_joint(part.phi, part.y, back(unravel(theta)))[1]
-        return jax.nn.logsumexp(joint, axis=0)
+        return steps.log_density(part, back(unravel(theta)))
 
     def add(total: tuple[jax.Array, jax.Array], part: Rows) -> tuple[tuple[jax.Array, jax.Array], None]:
         hessian = jax.hessian(lambda t: jnp.sum(part.weight * densities(t, part)))(theta)
         outer = jnp.zeros_like(hessian)
         if form == "sandwich":
             score = jax.jacfwd(densities)(theta, part)
-            outer = jnp.einsum("m,mi,mj->ij", part.weight, score, score, precision="highest")
+            outer = jnp.einsum("tl,tli,tlj->ij", part.weight, score, score, precision="highest")
         return (total[0] - hessian, total[1] + outer), None
 
     zero = jnp.zeros((theta.size, theta.size), theta.dtype)

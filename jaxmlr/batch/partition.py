@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr.batch import steps
-from jaxmlr.batch.rows import checked, pack
+from jaxmlr.batch.rows import checked, pack, tiled
 from jaxmlr.batch.steps import Penalty, Rule
 from jaxmlr.mixture import Mixture
 
@@ -45,10 +45,7 @@ def from_posterior(
     _check.number("posterior", posterior, at_least=0)
     share = jnp.asarray(posterior, weight.dtype)
     components, d, dtype = share.shape[1], phi.shape[1], weight.dtype
-    rows = pack(phi, y, weight)
-    blocks, m = rows.y.shape
-    share = jnp.pad(share, ((0, blocks * m - phi.shape[0]), (0, 0)))
-    moments = steps.given(rows, share.reshape(blocks, m, components).transpose(0, 2, 1))
+    moments = steps.given(pack(phi, y, weight), tiled(share))
     empty = Mixture(
         jnp.zeros((components, d), dtype),
         jnp.full(components, 1 / components, dtype),

@@ -9,15 +9,17 @@ from jax.typing import ArrayLike
 
 from jaxmlr import _check
 
-BLOCK = 4096  # rows; what the E-step keeps of a block (residuals, posteriors, weighted rows) stays in cache
+LANES = 64  # rows side by side: loops of this length become straight vector code
+GPU_LANES = 2048  # there a loop is a kernel, which takes that many threads times the entries of a sum
+TILES = 4  # of a block, which then stays in the first cache with its products
 
 
 class Rows(NamedTuple):
-    """Blocks of m rows, the last padded with rows of weight 0; rows lie along the fast axis."""
+    """Blocks of T tiles of L rows, the last padded with rows of weight 0; rows lie along the fast axes."""
 
-    phi: jax.Array  # (blocks, d, m)
-    y: jax.Array  # (blocks, m)
-    weight: jax.Array  # (blocks, m), 0 where a row does not count
+    phi: jax.Array  # (blocks, d, T, L)
+    y: jax.Array  # (blocks, T, L)
+    weight: jax.Array  # (blocks, T, L), 0 where a row does not count
 
 
 def checked(
@@ -52,12 +54,18 @@ def checked(
     return phi, y, weight
 
 
+@jax.jit
 def pack(phi: jax.Array, y: jax.Array, weight: jax.Array) -> Rows:
-    """Rows of phi (n, d), y (n,) and weight (n,) in blocks of at most `BLOCK`."""
-    n, d = phi.shape
-    blocks = max(1, -(-n // BLOCK))
-    m = -(-n // blocks)
-    pad = blocks * m - n
-    phi = jnp.pad(phi, ((0, pad), (0, 0))).reshape(blocks, m, d)
-    y, weight = (jnp.pad(x, (0, pad)).reshape(blocks, m) for x in (y, weight))
-    return Rows(phi.transpose(0, 2, 1), y, weight)
+    """Rows of phi (n, d), y (n,) and weight (n,) in blocks of at most `TILES` tiles."""
+    return Rows(tiled(phi), tiled(y[:, None])[:, 0], tiled(weight[:, None])[:, 0])
+
+
+def tiled(x: jax.Array) -> jax.Array:
+    """What belongs to rows, (n, c), as (blocks, c, T, L), with zeros for the rows that pad the last block."""
+    n, c = x.shape
+    most = LANES if jax.default_backend() == "cpu" else GPU_LANES
+    lanes = min(most, max(1, -(-n // (TILES * LANES))) * LANES)
+    blocks = max(1, -(-n // (TILES * lanes)))
+    tiles = max(1, -(-n // (blocks * lanes)))
+    padded = jnp.pad(x, ((0, blocks * tiles * lanes - n), (0, 0)))
+    return padded.reshape(blocks, tiles, lanes, c).transpose(0, 3, 1, 2)

@@ -1,7 +1,6 @@
 """The E-step as one pass over the rows, and the M-step on the moments that it leaves."""
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,24 +9,12 @@ import numpy as np
 from jax import lax
 
 from jaxmlr._linear import dot
+from jaxmlr._stored import stored
 from jaxmlr.batch.rows import Rows
+from jaxmlr.batch.sums import Lanes, Moments, moments, total
 from jaxmlr.mixture import Mixture
 
 SIGNS = {"symmetric": (1.0, -1.0), "common": (1.0,)}  # beta_k = sign_k beta
-
-
-class Moments(NamedTuple):
-    """What the M-step needs of the data. r = row weight times posterior, e = y - beta_k' phi.
-
-    Residuals, not responses, are accumulated: a variance is then never the difference of large numbers,
-    and the correction to beta_k vanishes at the optimum in any precision.
-    """
-
-    gram: jax.Array  # (K, d, d) sum r phi phi'
-    cross: jax.Array  # (K, d) sum r phi e
-    square: jax.Array  # (K,) sum r e^2
-    size: jax.Array  # (K,) sum r
-    log_likelihood: jax.Array  # () sum of row weight times log density
 
 
 class Rule(NamedTuple):
@@ -48,19 +35,34 @@ class Penalty(NamedTuple):
     outlier_density: jax.Array | None = None  # (), None means 0
 
 
-def log_joint(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
-    """Residuals (K, m), and entries log weights[k] + log N(y; beta_k' phi, sigma_k^2), for phi (d, m).
+def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
+    """Entries log weights[k] + log N(error; 0, sigma_k^2), (K, T, L), for residuals (K, T, L).
 
-    As `Mixture._log_joint`, with rows along the fast axis and every entry finite.
+    As `Mixture._log_joint`, with rows along the fast axes and every entry finite.
     """
-    error = y[None, :] - jnp.einsum("kd,dm->km", mixture.coefficients, phi, precision="highest")
     variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
     info = jnp.finfo(variance.dtype)
     constant = jnp.log(jnp.maximum(mixture.weights, info.tiny)) - 0.5 * jnp.log(2 * math.pi * variance)
     # A row that no component can reach must not read -inf in all of them: their difference is NaN.
-    return error, jnp.maximum(
-        constant[:, None] - error * error * (0.5 / variance)[:, None], 0.25 * float(info.min)
+    return jnp.maximum(
+        constant[:, None, None] - error * error * (0.5 / variance)[:, None, None], 0.25 * float(info.min)
     )
+
+
+def log_density(part: Rows, mixture: Mixture) -> jax.Array:
+    """Log density of each row of a block, (T, L), to be differentiated: matrix products stay such."""
+    fitted = jnp.einsum("kd,dtl->ktl", mixture.coefficients, part.phi, precision="highest")
+    return jax.nn.logsumexp(log_joint(part.y[None] - fitted, mixture), axis=0)
+
+
+def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
+    """Residuals (K, T, L) of phi (d, T, L) and y (T, L), and their `log_joint`."""
+    error = y[None]
+    # Term by term it fuses; a matrix product would need the block in another layout.
+    for i in range(phi.shape[0]):
+        error = error - mixture.coefficients[:, i, None, None] * phi[None, i]
+    found: tuple[jax.Array, jax.Array] = stored((error, log_joint(error, mixture)))
+    return found
 
 
 def expectation(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = None) -> Moments:
@@ -69,46 +71,46 @@ def expectation(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None 
     `outlier_density` c joins the lines as an improper component of constant density, which has no moments.
     """
 
-    def block(part: Rows) -> Moments:
+    def block(part: Rows) -> Lanes:
         phi, y, weight = part
-        error, joint = log_joint(phi, y, mixture)
+        error, joint = residuals(phi, y, mixture)
         top = jnp.max(joint, axis=0)
         if outlier_density is not None:
             background = jnp.log(outlier_density)
             top = jnp.maximum(top, background)
-        share = jnp.exp(joint - top[None, :])
+        share = jnp.exp(joint - top[None])
         norm = jnp.sum(share, axis=0)
         if outlier_density is not None:
             norm = norm + jnp.exp(background - top)
-        likelihood = jnp.sum(weight * (top + jnp.log(norm)))
-        return _moments(phi, error, share * (weight / norm)[None, :], likelihood)
+        likelihood = weight * (top + jnp.log(norm))
+        return moments(phi, error, share * (weight / norm)[None], likelihood)
 
-    return _total(block, rows)
+    return total(block, rows)
 
 
 def classification(rows: Rows, mixture: Mixture) -> Moments:
     """Hard E-step: every row counts for its most probable component; the likelihood is that of the labels."""
 
-    def block(part: Rows) -> Moments:
+    def block(part: Rows) -> Lanes:
         phi, y, weight = part
-        error, joint = log_joint(phi, y, mixture)
+        error, joint = residuals(phi, y, mixture)
         component = jnp.arange(joint.shape[0], dtype=jnp.int32)
-        chosen = component[:, None] == jnp.argmax(joint, axis=0).astype(jnp.int32)[None, :]
-        likelihood = jnp.sum(weight * jnp.max(joint, axis=0))
-        return _moments(phi, error, jnp.where(chosen, weight[None, :], 0), likelihood)
+        chosen = component[:, None, None] == jnp.argmax(joint, axis=0).astype(jnp.int32)[None]
+        likelihood = weight * jnp.max(joint, axis=0)
+        return moments(phi, error, jnp.where(chosen, weight[None], 0), likelihood)
 
-    return _total(block, rows)
+    return total(block, rows)
 
 
 def given(rows: Rows, posterior: jax.Array) -> Moments:
-    """Moments about the line 0, weighted by a posterior (blocks, K, m) that is given."""
+    """Moments about the line 0, weighted by a posterior (blocks, K, T, L) that is given."""
 
-    def block(part: tuple[Rows, jax.Array]) -> Moments:
+    def block(part: tuple[Rows, jax.Array]) -> Lanes:
         (phi, y, weight), share = part
-        error = jnp.broadcast_to(y[None, :], share.shape)
-        return _moments(phi, error, share * weight[None, :], jnp.zeros((), y.dtype))
+        error = jnp.broadcast_to(y[None], share.shape)
+        return moments(phi, error, share * weight[None], jnp.zeros_like(y))
 
-    return _total(block, (rows, posterior))
+    return total(block, (rows, posterior))
 
 
 def maximisation(
@@ -199,27 +201,3 @@ def solve(gram: jax.Array, right: jax.Array) -> jax.Array:
     factor = jnp.linalg.cholesky(scaled + jnp.broadcast_to(lift, scaled.shape))
     solution = scale * jax.scipy.linalg.cho_solve((factor, True), (right * scale)[..., None])[..., 0]
     return jnp.where(jnp.all(jnp.isfinite(solution), axis=-1, keepdims=True), solution, 0)
-
-
-def _moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Array) -> Moments:
-    """The moments of one block: phi (d, m), error and r (K, m)."""
-    weighted = r * error
-    return Moments(
-        jnp.einsum("km,im,jm->kij", r, phi, phi, precision="highest"),
-        jnp.einsum("km,dm->kd", weighted, phi, precision="highest"),
-        jnp.sum(weighted * error, axis=1),
-        jnp.sum(r, axis=1),
-        likelihood,
-    )
-
-
-def _total(block: Callable[[Any], Moments], parts: Any) -> Moments:
-    """The sum of `block` over the leading axis of `parts`."""
-    first = jax.tree.map(lambda x: x[0], parts)
-    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(block, first))
-
-    def add(total: Moments, part: Any) -> tuple[Moments, None]:
-        return jax.tree.map(jnp.add, total, block(part)), None
-
-    total: Moments = lax.scan(add, zero, parts)[0]
-    return total

@@ -1,0 +1,68 @@
+"""Options and batches of compiled loops: the results are those of plain jit and vmap."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from jaxmlr._compiled import one_by_one, wide_jit
+
+
+@functools.partial(wide_jit, static_argnames=("power",))
+def summed(x, power=2):
+    return jnp.sum(x**power)
+
+
+def test_wide_jit_at_the_top_and_inside():
+    x = jnp.arange(5.0)
+    for power in (1, 3):
+        wanted = np.sum(np.arange(5.0) ** power)
+        call = functools.partial(summed, power=power)
+        assert call(x) == wanted
+        assert jax.jit(call)(x) == wanted
+        assert jax.jit(lambda call=call: call(jnp.arange(5.0)))() == wanted  # nothing traced goes in
+        assert_allclose(jax.vmap(call)(jnp.stack([x, 2 * x])), [wanted, 2.0**power * wanted])
+    assert_allclose(jax.grad(summed)(x), 2 * np.arange(5.0))
+
+
+def halvings(start, limit):
+    """A loop of its own length, of pytrees."""
+    state = (start["value"], jnp.zeros((), jnp.int32))
+    value, count = jax.lax.while_loop(lambda s: s[0] > limit, lambda s: (s[0] / 2, s[1] + 1), state)
+    return {"value": value + start["shift"][0], "count": count}
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), ({"value": 0, "shift": None}, None)])
+def test_one_by_one_is_vmap(axes):
+    rng = np.random.default_rng(0)
+
+    def drawn(axis, shape):
+        return jnp.asarray(rng.uniform(1, 100, size=shape if axis is None else (6, *shape)))
+
+    first = axes[0] if isinstance(axes[0], dict) else {"value": axes[0], "shift": axes[0]}
+    start = {"value": drawn(first["value"], ()), "shift": drawn(first["shift"], (2,))}
+    limit = drawn(axes[1], ())
+    found, wanted = (jax.vmap(f, in_axes=axes)(start, limit) for f in (one_by_one(halvings), halvings))
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+def test_one_by_one_under_two_vmaps_and_jit():
+    value = jnp.asarray(np.random.default_rng(0).uniform(1, 100, size=(3, 4)))
+    limits = jnp.asarray([1.0, 2.0, 3.0, 4.0])
+
+    def both(function):
+        def one(value, limit):
+            return function({"value": value, "shift": jnp.ones(2)}, limit)
+
+        return jax.jit(jax.vmap(jax.vmap(one), in_axes=(0, None)))(value, limits)
+
+    jax.tree.map(np.testing.assert_array_equal, both(one_by_one(halvings)), both(halvings))
+
+
+def test_elsewhere_than_on_a_cpu_a_batch_stays_one(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert one_by_one(halvings) is halvings
+    assert summed(jnp.arange(3.0)) == 5
