@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr import metrics, recursive, theory
+from jaxmlr._compiled import CPU_OPTIONS
 from jaxmlr.data import noise
 from jaxmlr.data.simulate import Stream, stream
 from jaxmlr.estimator import Estimator
@@ -30,9 +31,6 @@ from jaxmlr.study.plan import Cell, Variant, plan
 from jaxmlr.study.spec import Study
 
 ORACLE = "<oracle>"  # what the reference run on the same data is called inside a block
-
-# Of LLVM's levels 1 to 3 the programs are equally fast, and 1 compiles them sooner, on jax 0.10 far sooner.
-CPU_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_backend_optimization_level": 1}
 
 LIMIT_TRIALS = 256  # limits are conditional expectations: few trials average them well
 
