@@ -7,7 +7,6 @@ A block is a pure function of its first trial. Nothing is stored over time: only
 steps leave the device.
 """
 
-import dataclasses
 import functools
 import threading
 import time
@@ -302,8 +301,7 @@ def program(study: Study, device: jax.Device) -> Program:
     # The fingerprint knows functions by their names only, and two can share one.
     functions = tuple(table["method"] for table in study.estimators.values() if callable(table["method"]))
     # What is done with a block's values does not change the program.
-    same = dataclasses.replace(study, name="program", reference=None, until=None, keep=0)
-    key = (same.fingerprint(), device, functions)
+    key = (study.fingerprint(but=("name", "reference", "until", "keep")), device, functions)
     with _lock:
         mine = _compiling.setdefault(key, threading.Lock())
     with mine:

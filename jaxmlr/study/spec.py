@@ -307,9 +307,10 @@ class Study:
             table = replaced(table, keys, value, path, existing=True)
         return table
 
-    def fingerprint(self) -> str:
-        """A digest of everything that the results depend on but versions and devices."""
+    def fingerprint(self, but: Sequence[str] = ()) -> str:
+        """A digest of everything that the results depend on but versions, devices and the fields `but`."""
         # The order of axes and of methods is the order of the results; that of options is nothing.
         ordered = [[(axis.name, axis.columns) for axis in self.axes], list(self.estimators)]
-        text = json.dumps([self.to_table(), ordered, self.block_size], sort_keys=True, default=plain)
+        table = {name: value for name, value in self.to_table().items() if name not in but}
+        text = json.dumps([table, ordered, self.block_size], sort_keys=True, default=plain)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -62,6 +62,13 @@ def test_what_does_not_change_the_program_does_not_compile_it_again(plain, plain
         np.testing.assert_array_equal(again[name], plain_results[name])
 
 
+def test_a_block_does_not_check_the_study_again(plain, plain_results, monkeypatch):
+    first = run_block(plain, 0)
+    monkeypatch.setattr(type(plain), "__post_init__", lambda self: pytest.fail("checked"))
+    again = run_block(plain, 0)
+    np.testing.assert_array_equal(again["seed"]["finite"], first["seed"]["finite"])
+
+
 def test_two_functions_of_one_name_are_two_methods(plain, monkeypatch):
     made = []
     monkeypatch.setattr(Program, "__init__", lambda self, study, device: made.append(study))
