@@ -59,4 +59,7 @@ def one_by_one(function: Callable[..., R]) -> Callable[..., R]:
         return found, jax.tree.map(lambda _: True, found)
 
     call.def_vmap(loop)
-    return call
+    # custom_vmap has no derivative where only tangents are batched, nor where a leaf is None.
+    outer = jax.custom_jvp(lambda *args: call(*args))
+    outer.defjvp(lambda primals, tangents: jax.jvp(function, primals, tangents))
+    return outer

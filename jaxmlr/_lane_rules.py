@@ -175,6 +175,8 @@ def _argument(better: Callable[[Any, Any], Any]) -> Rule:
 
 def _dot_general(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     """Sums of products in the output's precision."""
+    if eqn.outvars[0].aval.dtype == bool:
+        return by_vmap(eqn, inputs, trials)
     (sum_a, sum_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
     a, b = (entries(value) for value in inputs)
     aval = eqn.outvars[0].aval

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
-from jaxmlr._lane_rules import BETTER, COMBINE, ELEMENTWISE, Eqn, Rule, bind, place_of
+from jaxmlr._lane_rules import BETTER, COMBINE, ELEMENTWISE, Eqn, Rule, bind, by_vmap, place_of
 from jaxmlr._lane_values import Batched, Trials, Value, small, whole
 
-CHAIN = 256  # terms; a longer sum is left to the compiler's own loop, which is four times as slow
+CHAIN = 256  # terms; a longer sum is left to the compiler's own loop, four times as slow in `second_moment`
+PRODUCTS = 4096  # in a matrix product; a larger one is left to the compiler's
 
 
 def _whole(rule: Callable[..., jax.Array]) -> Rule:
@@ -89,34 +89,31 @@ def _argument(better: Callable[[Any, Any], Any]) -> Callable[..., jax.Array]:
     return rule
 
 
-def _dot_general(eqn: Eqn, a: jax.Array, b: jax.Array) -> jax.Array:
-    """A sum of products, in the output's precision."""
+def _dot_general(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    """A chain of products, in the output's precision."""
+    aval = eqn.outvars[0].aval
     (sum_a, sum_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
-    dtype, shape = eqn.outvars[0].aval.dtype, (*eqn.outvars[0].aval.shape, a.shape[-1])
+    terms = math.prod(eqn.invars[0].aval.shape[i] for i in sum_a)
+    if terms * math.prod(aval.shape) > PRODUCTS or aval.dtype == bool:
+        return by_vmap(eqn, inputs, trials)
+    a, b = (whole(value, trials.number) for value in inputs)
+    shape = (*aval.shape, trials.number)
     free_a = [i for i in range(a.ndim - 1) if i not in (*sum_a, *batch_a)]
     free_b = [i for i in range(b.ndim - 1) if i not in (*sum_b, *batch_b)]
     first, end, last = len(batch_a), len(batch_a) + len(free_a), len(shape) - 1
-    terms = math.prod(a.shape[i] for i in sum_a)
 
     def spread(
         x: jax.Array, summed: Sequence[int], kept: Sequence[int], places: Sequence[int]
-    ) -> Callable[..., jax.Array]:
-        """The slice of each term, or all terms, with the axes of the result."""
-        x = lax.transpose(x, (*summed, *kept, x.ndim - 1)).astype(dtype)
+    ) -> list[jax.Array]:
+        """The slice of each term, with the axes of the result."""
+        x = lax.transpose(x, (*summed, *kept, x.ndim - 1)).astype(aval.dtype)
         x = lax.reshape(x, (terms, *x.shape[len(summed) :]))
-
-        def term(k: int | None) -> jax.Array:
-            if k is None:
-                return lax.broadcast_in_dim(x, (terms, *shape), (0, *(1 + i for i in places)))
-            return lax.broadcast_in_dim(lax.index_in_dim(x, k, 0, keepdims=False), shape, places)
-
-        return term
+        return [lax.broadcast_in_dim(term, shape, places) for term in _slices(x, 0)]
 
     left = spread(a, sum_a, (*batch_a, *free_a), (*range(end), last))
     right = spread(b, sum_b, (*batch_b, *free_b), (*range(first), *range(end, len(shape))))
-    if terms > CHAIN:
-        return jnp.sum(left(None) * right(None), axis=0)
-    return functools.reduce(lax.add, (left(k) * right(k) for k in range(terms)))
+    products = (x * y for x, y in zip(left, right, strict=True))
+    return [small(Batched(functools.reduce(lax.add, products)), trials.large)]
 
 
 WHOLE: dict[str, Rule] = {
@@ -131,7 +128,7 @@ WHOLE: dict[str, Rule] = {
     "concatenate": _whole(lambda eqn, *xs: lax.concatenate(xs, eqn.params["dimension"])),
     "stack": _whole(lambda eqn, *xs: _stack(xs, eqn.params["axis"])),
     "unstack": _unstack,
-    "dot_general": _whole(_dot_general),
+    "dot_general": _dot_general,
 }
 
 

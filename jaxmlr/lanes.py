@@ -212,7 +212,7 @@ def _scan(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
 
     start = pack(inputs[first:last], varying, trials)
     same = origins(inputs[first:last], varying, trials)
-    loop = Loop(step, start, same, [jax.eval_shape(lambda row: row[0], row) for row in rows])
+    loop = Loop(step, start, same, [jax.ShapeDtypeStruct(row.shape[1:], row.dtype) for row in rows])
     how = {"length": p["length"], "reverse": p["reverse"], "unroll": p["unroll"]}
     flat, columns = lax.scan(loop.step, loop.few(start), rows, **how)
     flat = loop.all(flat)

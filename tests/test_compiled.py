@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from jaxmlr import _compiled
 from jaxmlr._compiled import one_by_one, wide_jit
 
 
@@ -26,6 +27,22 @@ def test_wide_jit_at_the_top_and_inside():
         assert jax.jit(lambda call=call: call(jnp.arange(5.0)))() == wanted  # nothing traced goes in
         assert_allclose(jax.vmap(call)(jnp.stack([x, 2 * x])), [wanted, 2.0**power * wanted])
     assert_allclose(jax.grad(summed)(x), 2 * np.arange(5.0))
+
+
+def test_the_options_are_asked_for_at_the_top_only(monkeypatch):
+    asked = []
+
+    def jit(function, **how):
+        return lambda x: asked.append(how.get("compiler_options")) or function(x)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_compiled.jax, "jit", jit)
+        double = wide_jit(lambda x: 2 * x)
+    double(jnp.ones(2))
+    jax.jit(double)(jnp.ones(2))
+    jax.grad(lambda x: jnp.sum(double(x)))(jnp.ones(2))
+    assert asked == [_compiled.CPU_OPTIONS, None, None]
+    assert _compiled.CPU_OPTIONS["xla_cpu_prefer_vector_width"] == 512
 
 
 def halvings(start, limit):
@@ -47,6 +64,31 @@ def test_one_by_one_is_vmap(axes):
     limit = drawn(axes[1], ())
     found, wanted = (jax.vmap(f, in_axes=axes)(start, limit) for f in (one_by_one(halvings), halvings))
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+def test_a_batch_is_a_loop_over_its_members():
+    def loops(function):
+        return str(jax.make_jaxpr(jax.vmap(function))(jnp.ones((6, 2)))).count("scan[")
+
+    assert (loops(jnp.sin), loops(one_by_one(jnp.sin))) == (0, 1)
+
+
+def cubed(x, extra):
+    return {"cube": x**3, "extra": extra["a"]}
+
+
+@pytest.mark.parametrize("extra", [{"a": None}, {"a": 2.0}])
+def test_one_by_one_has_the_forward_derivatives_of_the_function(extra):
+    x = jnp.asarray([1.0, 2.0])
+
+    def derivatives(function):
+        def one(x):
+            return function(x, extra)["cube"]
+
+        many = jax.vmap(lambda x, t: jax.jvp(one, (x,), (t,)))(jnp.ones((3, 2)), jnp.ones((3, 2)))
+        return jax.jacfwd(one)(x), jax.jacfwd(jax.jacfwd(one))(x), jax.jacrev(one)(x), many
+
+    jax.tree.map(np.testing.assert_array_equal, derivatives(one_by_one(cubed)), derivatives(cubed))
 
 
 def test_one_by_one_under_two_vmaps_and_jit():

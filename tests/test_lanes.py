@@ -149,6 +149,7 @@ REAL = {  # of one trial's x (3,) and a (3, 3); all differentiable
         a[:, :0] @ x[:0],
         x[:0] * 2,
     ),
+    "scan without steps": lambda x, a: lax.scan(lambda c, v: (c + v, c), x, a[:0]),
     "empty carry": lambda x, a: lax.scan(lambda c, v: ((c[0] * 2, c[1] + v), c[0]), (x[:0], x), a),
     "what no trial changes": lambda x, a: (x, jnp.arange(3.0), 2.0, jnp.eye(2) @ jnp.ones(2)),
     "nothing": lambda x, a: {"none": None, "pair": (x, x)},
@@ -171,6 +172,11 @@ DISCRETE = {  # of one trial's x (3,) float and n (4,) int32
     ),
     "any and all": lambda x, n: (jnp.any(x > 0), jnp.all(n > 0), jnp.any(n[None] > 3, axis=1)),
     "integer reductions": lambda x, n: (n.sum(), n.prod(), n.max(), n.min(), n @ n),
+    "products of other kinds": lambda x, n: (
+        jnp.dot(jnp.tile(n.astype(jnp.int8), 75), jnp.tile(n.astype(jnp.int8), 75)),
+        (n > 2)[:, None] @ (n < 3)[None, :],
+        jnp.tile(n > 2, (20, 5)) @ jnp.tile(n > 2, 5),
+    ),
     "argmin and argmax": lambda x, n: (jnp.argmin(x), jnp.argmax(x), jnp.argmin(n), jnp.argmax(n)),
     "argument along an axis": lambda x, n: (
         jnp.argmin(n.reshape(2, 2), 0),

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
 from jaxmlr._linear import dot
+from jaxmlr._stored import stored
 from jaxmlr.estimator import Estimator, Info, Row, nearest
 from jaxmlr.mixture import Mixture
 
@@ -111,10 +112,10 @@ def maximise(statistics: Statistics, old: Mixture) -> Mixture:
 
 
 def solve(A: jax.Array, b: jax.Array) -> jax.Array:
-    """Solve A x = b for A (d, d) positive semidefinite; x is 0 where elimination finds no pivot.
+    """Solve A x = b for A (d, d) exactly symmetric, semidefinite; x is 0 where elimination finds no pivot.
 
     Cholesky's elimination in elementwise operations, which fuse into the step where LAPACK would not:
-    with u = A[:, 0] / sqrt(A[0, 0]) what is left is A - u u', exactly symmetric, in one dimension less.
+    with u = A[0] / sqrt(A[0, 0]) what is left is A - u u', exactly symmetric, in one dimension less.
     """
     least = jnp.finfo(A.dtype).eps * A.shape[0]
     diagonal = [A[k, k] for k in range(A.shape[0])]
@@ -124,6 +125,8 @@ def solve(A: jax.Array, b: jax.Array) -> jax.Array:
         some = pivot > least * jnp.maximum(diagonal[k], jnp.finfo(A.dtype).tiny ** 0.5)
         inverse = jnp.where(some, 1 / jnp.sqrt(jnp.where(some, pivot, 1)), 0)
         u, z = inverse * A[0], inverse * b[0]
+        # Recomputed with another rounding in each use they would no longer eliminate what they should.
+        inverse, u, z = stored((inverse, u, z))
         factor.append((inverse, u[1:]))
         right.append(z)
         A, b = A[1:, 1:] - u[1:, None] * u[None, 1:], b[1:] - z * u[1:]

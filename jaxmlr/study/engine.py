@@ -90,7 +90,7 @@ def run_study(
             submit, window, ready = placed
             if executor is None:  # or the seconds of computation would hold some of compilation
                 ready()
-                limits_program.result()
+                concurrent.futures.wait([limits_program])  # if it failed, theory says so behind the blocks
                 compile_seconds = time.perf_counter() - clock
             shown.start()
             clock = time.perf_counter()

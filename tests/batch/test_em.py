@@ -251,3 +251,15 @@ def test_memory_is_linear_in_the_rows():
     phi, y = draw(100_000)
     lowered = jax.jit(lambda phi, y: em(phi, y, START, max_iterations=2)).lower(phi, y)
     assert lowered.compile().memory_analysis().temp_size_in_bytes < 20 * phi.nbytes
+
+
+@pytest.mark.parametrize("method", [em, hard_em])
+def test_forward_derivatives_are_difference_quotients(method):
+    phi, y = draw(60)
+
+    def lines(y):
+        return method(phi, y, START, max_iterations=4, tolerance=0.0).mixture.coefficients
+
+    slope = jax.jacfwd(lines)(jnp.asarray(y))[..., 7]
+    step = 1e-6 * (np.arange(60) == 7)
+    assert_allclose(slope, (lines(y + step) - lines(y - step)) / 2e-6, rtol=1e-4, atol=1e-7)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import jaxmlr
-from jaxmlr import processes, recursive
+from jaxmlr import lanes, processes, recursive
+from jaxmlr.recursive.statistics_em import solve
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -134,6 +135,23 @@ def test_statistics_em_follows_the_published_path(oracles):
         np.testing.assert_allclose(found.coefficients, right["beta"], rtol=1e-8)
         np.testing.assert_allclose(found.weights, right["lambda"], rtol=1e-8)
         np.testing.assert_allclose(found.noise_variance, right["sigma2"], rtol=1e-8)
+
+
+def test_nearly_singular_systems_are_solved_to_rounding_in_any_compilation():
+    """By the backward error; there are as many rows as unknowns, so that the last pivots are small."""
+    rng = np.random.default_rng(0)
+    rows, right = (rng.normal(size=shape).astype(np.float32) for shape in ((3000, 10, 10), (3000, 10)))
+    gram = np.einsum("nri,nrj->nij", rows, rows)
+    gram = ((gram + gram.transpose(0, 2, 1)) / 2).astype(np.float32)
+    full = np.linalg.cond(gram.astype(np.float64)) < 1e5  # beyond, a pivot may be taken for none
+    gram, right = gram[full], right[full]
+    for batched in (jax.vmap, lanes):
+        found = np.asarray(jax.jit(batched(solve))(gram, right), np.float64)
+        left = np.linalg.norm(np.einsum("nij,nj->ni", gram, found) - right, axis=1)
+        size = np.linalg.norm(gram, axis=(1, 2)) * np.linalg.norm(found, axis=1) + np.linalg.norm(
+            right, axis=1
+        )
+        assert np.max(left / (size + np.linalg.norm(right, axis=1))) < 5e-6
 
 
 def test_three_lines_are_found_from_a_near_start():
