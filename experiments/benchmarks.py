@@ -32,13 +32,13 @@ from rivals import jax_study, numpy_study
 from timing import timed
 
 from jaxmlr import Mixture, em
-from jaxmlr.bench import bench
+from jaxmlr.cli.bench import bench
 from jaxmlr.study import Problem, Study, run_block, use_all_cores
 
 HERE = Path(__file__).parent
 DIMS, COMPONENTS = (2, 3, 5, 10, 20), (2, 3, 5)
-SYMMETRIC = ("two_step", "symmetric_em", "midpoint_em", "second_moment", "adaptive", "oracle")
-GENERAL = ("online_em", "statistics_em", "online_gradient", "adaptive_lines")
+SYMMETRIC = ("two_step", "symmetric_em", "midpoint_em", "second_moment", "fisher_scoring", "oracle")
+GENERAL = ("recursive_em", "online_em", "online_gradient", "multistart_em")
 SECONDS = 1.0  # least time that a speed is measured over
 
 
@@ -74,7 +74,7 @@ def study(methods: dict[str, dict[str, Any]], dim: int, components: int = 2, **o
 def options(method: str, dim: int, components: int) -> dict[str, Any]:
     """A method's table, with the start that some need."""
     table: dict[str, Any] = {"method": method}
-    if method in ("statistics_em", "online_gradient"):
+    if method in ("online_em", "online_gradient"):
         lines = np.random.default_rng(0).normal(size=(components, dim))
         table["start"] = {"coefficients": lines, "weights": [1 / components] * components}
     if method == "online_gradient":

@@ -23,7 +23,7 @@ CASES = {
 }
 METHODS = {
     "two_step": {"method": "two_step", "gain": "newton", "bound": 3.0},
-    "adaptive": {"method": "adaptive"},
+    "fisher_scoring": {"method": "fisher_scoring"},
     "symmetric_em": {"method": "symmetric_em", "p": 0.75, "initial_coefficients": [0.5, 0.5]},
 }
 

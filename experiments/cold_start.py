@@ -4,8 +4,8 @@
 
 K lines in d = 3 of length r in random directions, normal regressors, sigma = 1. A trial succeeds where the
 root mean square coefficient error is below three times the Cramer-Rao bound with everything else known.
-Imbalance is the ratio of each weight to the next. Methods: one `online_em` from a random start,
-`adaptive_lines`, and batch `fit` on the same data.
+Imbalance is the ratio of each weight to the next. Methods: one `recursive_em` from a random start,
+`multistart_em`, and batch `fit` on the same data.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlr
-from jaxmlr import processes, theory
+from jaxmlr import processes
+from jaxmlr.evaluation import theory
 
 CASES = [  # K, r, ratio of weights
     (2, 1.0, 1.0),
@@ -53,11 +54,11 @@ def trial(case, steps, index):
     total = jnp.mean(jax.lax.map(info, phi[:500]), axis=0) * steps
     bound = jnp.sqrt(jnp.trace(jnp.linalg.inv(total)) / K)
     start = jax.random.fold_in(key, 1)
-    single = jaxmlr.online_em(K, 4.0, learn_variance=True, initial_scale=length)
-    many = jaxmlr.adaptive_lines(K)
+    single = jaxmlr.recursive_em(K, 4.0, learn_variance=True, initial_scale=length)
+    many = jaxmlr.multistart_em(K)
     found = {
-        "online_em": single.mixture(jaxmlr.run(single, phi, y, start)[0]),
-        "adaptive_lines": many.mixture(jaxmlr.run(many, phi, y, start)[0]),
+        "recursive_em": single.mixture(jaxmlr.run(single, phi, y, start)[0]),
+        "multistart_em": many.mixture(jaxmlr.run(many, phi, y, start)[0]),
         "fit": jaxmlr.fit(phi, y, K, start, equal_variance=True, screening=20, finalists=4).mixture,
     }
     return {name: jaxmlr.metrics.coefficient_error(m, truth) / bound for name, m in found.items()}
@@ -68,11 +69,11 @@ def main():
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--steps", type=int, default=5_000)
     arguments = parser.parse_args()
-    print("| K | r | ratio of weights | online_em | adaptive_lines | fit |\n|---|---|---|---|---|---|")
+    print("| K | r | ratio of weights | recursive_em | multistart_em | fit |\n|---|---|---|---|---|---|")
     for case in CASES:
         run = jax.jit(lambda i, case=case: jax.lax.map(lambda j: trial(case, arguments.steps, j), i))
         found = run(jnp.arange(arguments.trials, dtype=jnp.int32))
-        cells = [f"{np.mean(np.asarray(found[m]) < 3):.2f}" for m in ("online_em", "adaptive_lines", "fit")]
+        cells = [f"{np.mean(np.asarray(found[m]) < 3):.2f}" for m in ("recursive_em", "multistart_em", "fit")]
         print("| " + " | ".join([*map(str, case), *cells]) + " |", flush=True)
 
 

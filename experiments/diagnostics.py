@@ -17,8 +17,9 @@ import numpy as np
 import optax
 
 import jaxmlr
-from jaxmlr import diagnostics, processes
+from jaxmlr import processes
 from jaxmlr.data.simulate import stream
+from jaxmlr.evaluation import diagnostics
 
 BETA = (1.0, -1.5)
 
@@ -38,7 +39,7 @@ CASES = {  # planted alarm or None, share p, process, method
     "healthy, p = .9": (None, 0.9, processes.gaussian(), good),
     "healthy, p = .6": (None, 0.6, processes.ar(0.5), good),
     "healthy, AR(.8)": (None, 0.7, processes.ar(0.8), good),
-    "healthy, adaptive": (None, 0.5, processes.gaussian(), lambda: jaxmlr.adaptive()),
+    "healthy, fisher_scoring": (None, 0.5, processes.gaussian(), lambda: jaxmlr.fisher_scoring()),
     "decay .1, eq. (17)": ("fading", 0.7, processes.decaying_ar(), good),
     "decay .3": ("weak", 0.7, processes.decaying_ar(decay=0.3), good),
     "one direction never visited": ("weak", 0.7, processes.unexcited(), good),

@@ -17,8 +17,8 @@ import numpy as np
 import xarray as xr
 
 from jaxmlr import run, simulate
-from jaxmlr.plotting import COLOURS
 from jaxmlr.study import Study, run_study
+from jaxmlr.study.results.curves import COLOURS
 
 HERE = Path(__file__).parent
 STUDIES = {"methods": "eq. (17)", "methods_iid": "normal regressors", "methods_k3": "K = 3, d = 3"}

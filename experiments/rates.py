@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlr
-from jaxmlr import processes, theory
+from jaxmlr import processes
 from jaxmlr.data.simulate import stream
+from jaxmlr.evaluation import theory
 
 METHODS = {
     "two_step, em": lambda: jaxmlr.two_step(1.0, gain="em", bound=3.0),
     "two_step, newton": lambda: jaxmlr.two_step(1.0, gain="newton", bound=3.0),
-    "adaptive": jaxmlr.adaptive,
+    "fisher_scoring": jaxmlr.fisher_scoring,
 }
 
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlr
-from jaxmlr import disturbances, processes, theory
+from jaxmlr import disturbances, processes
+from jaxmlr.evaluation import theory
 
 BETA = np.array([1.0, -1.5])
 DENSITY = 0.001
@@ -49,7 +50,7 @@ def recursive(make):
 
 def online(**options):
     return recursive(
-        lambda: jaxmlr.online_em(
+        lambda: jaxmlr.recursive_em(
             2, 1.0, learn_variance=True, initial_coefficients=start().coefficients, **options
         )
     )
@@ -66,7 +67,7 @@ def batch(**options):
 METHODS = {  # name: method, whether it runs by lanes
     "two_step": (recursive(lambda: jaxmlr.two_step(1.0, gain="newton", bound=3.0)), True),
     "second_moment": (recursive(jaxmlr.second_moment), True),
-    "adaptive": (recursive(jaxmlr.adaptive), True),
+    "fisher_scoring": (recursive(jaxmlr.fisher_scoring), True),
     "symmetric_em": (
         recursive(
             lambda: jaxmlr.symmetric_em(
@@ -75,8 +76,8 @@ METHODS = {  # name: method, whether it runs by lanes
         ),
         True,
     ),
-    "online_em": (online(), True),
-    "online_em, robust": (online(outlier_density=DENSITY), True),
+    "recursive_em": (online(), True),
+    "recursive_em, robust": (online(outlier_density=DENSITY), True),
     "em": (batch(), False),
     "em, robust": (batch(outlier_density=DENSITY), False),
 }

@@ -33,14 +33,14 @@ def panels() -> dict[str, tuple[list[int], list[float], float]]:
     """Panel -> (points, costs, the exponent that theory has for their growth)."""
 
     def general(components: int) -> float:
-        tables = {"online_em": options("online_em", 3, components)}
+        tables = {"recursive_em": options("recursive_em", 3, components)}
         return rate(study(tables, 3, components), 1)
 
     cases: dict[str, tuple[Iterable[int], Callable[[int], float], float]] = {
         "trials in a block": (4 ** np.arange(1, 8), lambda b: rate(study(TWO_STEP, 3, block=int(b)), 1), 0),
         "steps": (10 ** np.arange(1, 6), lambda n: rate(study(TWO_STEP, 3, steps=int(n), block=256), 1), 0),
         "d": ((1, 2, 3, 5, 7, 10, 14, 20), lambda d: rate(study(TWO_STEP, d), 1), 2),
-        "K (online_em, d = 3)": ((2, 3, 4, 5, 6), general, 1),
+        "K (recursive_em, d = 3)": ((2, 3, 4, 5, 6), general, 1),
         "devices": (range(1, len(jax.local_devices()) + 1), lambda k: rate(study(TWO_STEP, 3), k), -1),
     }
     found = {}

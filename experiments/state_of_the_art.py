@@ -22,7 +22,7 @@ import optax
 import jaxmlr
 from jaxmlr import batch, processes
 from jaxmlr.batch import starts
-from jaxmlr.batch.lines import Data
+from jaxmlr.batch.starts.candidates import Data
 
 TRUTH = jaxmlr.symmetric(jnp.asarray([1.0, -1.5, 0.5, 0.8, -0.3], jnp.float32), 0.7)
 SAMPLES = (100, 300, 1_000, 3_000, 10_000)
@@ -53,7 +53,7 @@ def after_spectral(method):
 METHODS = {
     "two_step": stream(lambda: jaxmlr.two_step(1.0, gain="newton", bound=3.0)),
     "second_moment": stream(jaxmlr.second_moment),
-    "adaptive": stream(jaxmlr.adaptive),
+    "fisher_scoring": stream(jaxmlr.fisher_scoring),
     "em, random lines": em_from("random_lines"),
     "em, spectral": em_from("spectral"),
     "em, tensor": em_from("tensor"),

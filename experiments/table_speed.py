@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxmlr.data.design import Design, Observations
-from jaxmlr.table_fit import fit_rows, fit_stream
+from jaxmlr.fitting.tables.design import Design, Observations
+from jaxmlr.fitting.tables.fit import fit_rows, fit_stream
 
 DIM, COMPONENTS = 10, 3
 
@@ -55,7 +55,7 @@ def main() -> None:
                 x, y = table(piece, 1)
                 columns = [*x.T.astype(np.float32), y.astype(np.float32)]
                 writer.write_table(pa.table(columns, schema=schema))
-        for method, components in (("least_squares", 1), ("two_step", 2), ("online_em", 3)):
+        for method, components in (("least_squares", 1), ("two_step", 2), ("recursive_em", 3)):
             began, first, at = time.perf_counter(), 0.0, 0
             for now, _, _ in fit_stream(path, "y", " + ".join(names), components, method, 0):
                 if not first:  # the first chunk compiles

@@ -35,7 +35,7 @@ DIRECTION = (
 METHODS = {
     "two_step, em": (functools.partial(jaxmlr.two_step, 1.0, gain="em"), *DIRECTION),
     "two_step, newton": (functools.partial(jaxmlr.two_step, 1.0, gain="newton"), *DIRECTION),
-    "adaptive": (jaxmlr.adaptive, {"confidence": 0.2}, {"confidence": (0.01, 1.0)}),
+    "fisher_scoring": (jaxmlr.fisher_scoring, {"confidence": 0.2}, {"confidence": (0.01, 1.0)}),
     "symmetric_em": (
         functools.partial(jaxmlr.symmetric_em, 1.0, initial_coefficients=jnp.asarray([0.5, -0.5])),
         {"initial_covariance": 1.0},

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr._linear import dot
+from jaxmlr._xla.linear import dot
 
 
 class Mixture(NamedTuple):

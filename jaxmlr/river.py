@@ -6,8 +6,8 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from jaxmlr import methods
-from jaxmlr.stream import Stream
+from jaxmlr.fitting import methods
+from jaxmlr.fitting.stream import Stream
 
 
 class MixtureRegressor:
@@ -18,7 +18,7 @@ class MixtureRegressor:
 
     Args:
       n_components: K.
-      method: one of `jaxmlr.methods.RECURSIVE`.
+      method: one of `jaxmlr.fitting.methods.RECURSIVE`.
       fit_intercept: whether every line has an intercept.
       options: keyword arguments of the method.
       seed: of the start.
@@ -31,7 +31,7 @@ class MixtureRegressor:
         self,
         n_components: int = 2,
         *,
-        method: str = "adaptive_lines",
+        method: str = "multistart_em",
         fit_intercept: bool = True,
         options: Mapping[str, Any] | None = None,
         seed: int = 0,

@@ -12,10 +12,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from jaxmlr import methods
+from jaxmlr.fitting import methods
+from jaxmlr.fitting.scaling import Units
+from jaxmlr.fitting.stream import Stream
 from jaxmlr.mixture import Mixture
-from jaxmlr.stream import Stream
-from jaxmlr.units import Units
 
 
 def _is_recursive(model: "MixtureOfLinearRegressions") -> bool:
@@ -32,8 +32,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     Args:
       n_components: K.
       method: "fit" (the best of many starts), "em" or "hard_em" (from one start), or a recursive method:
-        "adaptive", "two_step", "symmetric_em", "second_moment" (two lines, beta and -beta),
-        "adaptive_lines", "online_em", "midpoint_em", "least_squares".
+        "fisher_scoring", "two_step", "symmetric_em", "second_moment" (two lines, beta and -beta),
+        "multistart_em", "recursive_em", "midpoint_em", "least_squares".
       fit_intercept: whether every line has an intercept; False keeps x as it is.
       options: keyword arguments of the method, as jaxmlr's function of that name takes them.
       random_state: fixes the random starts.

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from jaxmlr import Study, run_study
-from jaxmlr.plotting import figure
+from jaxmlr.study.results.curves import figure
 
 TOML = """
 name = "imbalance"

@@ -24,7 +24,7 @@ SHARES = (0.5, 0.6, 0.8)
 METHODS = {
     "two_step": jaxmlr.two_step(1.0, gain="newton", bound=3.0),
     "second_moment": jaxmlr.second_moment(),
-    "adaptive": jaxmlr.adaptive(),
+    "fisher_scoring": jaxmlr.fisher_scoring(),
     "symmetric_em, good start": jaxmlr.symmetric_em(1.0, initial_coefficients=jnp.array([0.7, -1.0])),
     "symmetric_em, poor start": jaxmlr.symmetric_em(1.0, initial_coefficients=jnp.array([1.0, 0.6])),
 }
@@ -51,7 +51,7 @@ table = errors()
 
 # %% [markdown]
 # `two_step` needs p away from 1/2; `symmetric_em` needs a start; `second_moment` needs neither but is not
-# efficient; `adaptive` starts from the latter and ends near the bound, so it is the one to reach for on a
+# efficient; `fisher_scoring` starts from the latter and ends near the bound, so it is the one to use on a
 # symmetric model.
 
 # %%
@@ -69,7 +69,7 @@ plt.show()
 # ## Gross errors
 #
 # A fifth of the responses is wrong, by ten standard deviations. `outlier_density` tells `em` (and
-# `online_em`) that such rows belong to no line.
+# `recursive_em`) that such rows belong to no line.
 
 # %%
 truth = jaxmlr.symmetric(jnp.array([1.0, -1.5]), 0.75)
@@ -84,7 +84,7 @@ for density in (None, 0.001):
 # %% [markdown]
 # ## More than two lines
 #
-# On a stream `adaptive_lines` runs several `online_em` from a cold start and keeps the likeliest; on a
+# On a stream `multistart_em` runs several `recursive_em` from a cold start and keeps the likeliest; on a
 # batch `fit` does the same with EM from many kinds of starts. Here is the idea by hand: eight random
 # starts, side by side.
 
@@ -93,7 +93,7 @@ three = jaxmlr.Mixture(
     jnp.array([[2.0, 0.0], [-1.0, 2.0], [0.0, -2.0]]), jnp.array([0.5, 0.3, 0.2]), jnp.asarray(0.25)
 )
 phi, y, _ = jaxmlr.simulate(jax.random.key(2), three, jaxmlr.processes.gaussian(), 2_000)
-method = jaxmlr.online_em(3, 1.0, learn_variance=True, initial_scale=2.0)
+method = jaxmlr.recursive_em(3, 1.0, learn_variance=True, initial_scale=2.0)
 keys = jax.random.split(jax.random.key(3), 8)
 states, _ = jax.jit(jax.vmap(lambda key: jaxmlr.run(method, phi, y, key)))(keys)
 likelihood = jax.vmap(lambda state: method.mixture(state).log_likelihood(phi, y))(states)

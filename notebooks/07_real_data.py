@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 
 import jaxmlr
-from jaxmlr.data.design import Design
-from jaxmlr.data.tables import read
-from jaxmlr.table_fit import fit_rows
-from jaxmlr.table_report import coefficients, lines
+from jaxmlr.fitting.tables.design import Design
+from jaxmlr.fitting.tables.fit import fit_rows
+from jaxmlr.fitting.tables.read import read
+from jaxmlr.fitting.tables.report import coefficients, lines
 
 here = Path(__file__).parent if "__file__" in globals() else Path()
 
@@ -66,7 +66,7 @@ x = rng.normal(size=4000)
 second = (np.arange(4000) >= 2000) & (rng.random(4000) < 0.5)
 y = np.where(second, -1 - x, 1 + 2 * x) + 0.2 * rng.normal(size=4000)
 phi = np.column_stack([np.ones(4000), x]).astype(np.float32)
-method = jaxmlr.recursive.online_em(
+method = jaxmlr.recursive.recursive_em(
     components=2,
     noise_variance=0.04,
     initial_coefficients=jnp.array([[0.5, 1.0], [-0.5, 0.0]]),

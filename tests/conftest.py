@@ -12,8 +12,8 @@ import optax
 import pytest
 from hypothesis import settings
 
-from jaxmlr import Mixture, __main__, batch, compile_cache, diagnosed, recursive, symmetric
-from jaxmlr.study import host
+from jaxmlr import Mixture, __main__, batch, diagnosed, recursive, symmetric
+from jaxmlr._xla import cache, host
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -47,7 +47,7 @@ def own_cache(tmp_path_factory):
 def call(monkeypatch, capsys):
     """Run the command line in this process: (status, standard output, standard error)."""
     monkeypatch.setattr(host, "use_all_cores", lambda: None)  # the tests' devices are set
-    monkeypatch.setattr(compile_cache, "keep", lambda: None)
+    monkeypatch.setattr(cache, "keep", lambda: None)
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["jaxmlr", *map(str, args)])
@@ -77,18 +77,20 @@ RECURSIVE = {  # a new method is one line here: a function that makes an Estimat
         4.0, gain="em", learn_weights=True, learn_variance=True, forgetting=0.98
     ),
     "midpoint_em": lambda: recursive.midpoint_em(4.0, learn_variance=True, forgetting=0.98),
-    "online_em": lambda: recursive.online_em(3, gain="em"),
-    "online_em all": lambda: recursive.online_em(2, np.full(2, 4.0), learn_variance=True, forgetting=0.98),
-    "statistics_em": lambda: recursive.statistics_em(LINES),
+    "recursive_em": lambda: recursive.recursive_em(3, gain="em"),
+    "recursive_em all": lambda: recursive.recursive_em(
+        2, np.full(2, 4.0), learn_variance=True, forgetting=0.98
+    ),
+    "online_em": lambda: recursive.online_em(LINES),
     "online_gradient": lambda: recursive.online_gradient(
         optax.adam(1e-2), LINES, learn_weights=True, learn_variance=True
     ),
     "online_gradient symmetric": lambda: recursive.online_gradient(optax.sgd(1e-3), OPPOSITE, symmetric=True),
     "second_moment": lambda: recursive.second_moment(),
-    "adaptive": lambda: recursive.adaptive(burn_in=20),
-    "adaptive forgetting": lambda: recursive.adaptive(burn_in=20, forgetting=0.98),
+    "fisher_scoring": lambda: recursive.fisher_scoring(burn_in=20),
+    "fisher_scoring forgetting": lambda: recursive.fisher_scoring(burn_in=20, forgetting=0.98),
     "diagnosed": lambda: diagnosed(recursive.two_step(1.0, gain="newton", bound=3.0)),
-    "adaptive_lines": lambda: recursive.adaptive_lines(3, candidates=3, burn_in=10, search=30),
+    "multistart_em": lambda: recursive.multistart_em(3, candidates=3, burn_in=10, search=30),
 }
 
 BATCH = {  # likewise: a function of (phi (n, 2), y (n,), key) to a Fit of two components

@@ -1,7 +1,6 @@
 """What every recursive method promises, for every method of the table in conftest.py; the errors of `run`."""
 
 import functools
-import importlib
 
 import chex
 import jax
@@ -11,6 +10,7 @@ import pytest
 from jax import lax
 
 from jaxmlr import Mixture, lanes, processes, run, simulate, symmetric, two_step
+from jaxmlr._xla.lanes import transform
 from jaxmlr.estimator import Info, nearest
 
 DIM = 2
@@ -115,7 +115,7 @@ def test_scan_is_a_loop_traced_once(estimator):
 @pytest.mark.parametrize("batched", ["vmap", "entry by entry", "arrays kept whole"])
 def test_a_batch_is_its_trials_one_by_one(estimator, batched, monkeypatch):
     longest = 0 if batched == "arrays kept whole" else 10**6
-    monkeypatch.setattr(importlib.import_module("jaxmlr.lanes"), "LONG", longest)
+    monkeypatch.setattr(transform, "LONG", longest)
 
     @jax.jit
     def one(phi, y):

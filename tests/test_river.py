@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmlr import methods
+from jaxmlr.fitting import methods
+from jaxmlr.fitting.stream import Stream
 from jaxmlr.river import MixtureRegressor
-from jaxmlr.stream import Stream
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def rows():
     return x, np.where(rng.random(60) < 0.5, 1 + x @ [2.0, 0.0], -1 - x @ [1.0, 1.0])
 
 
-@pytest.mark.parametrize(("method", "components"), [("least_squares", 1), ("online_em", 2)])
+@pytest.mark.parametrize(("method", "components"), [("least_squares", 1), ("recursive_em", 2)])
 def test_rows_one_by_one_are_the_stream(rows, method, components):
     x, y = rows
     model = MixtureRegressor(components, method=method, seed=1)
@@ -45,4 +45,4 @@ def test_bad_rows_are_refused():
     with pytest.raises(ValueError, match="x must be finite"):
         model.learn_one({"a": np.inf}, 1.0)
     with pytest.raises(ValueError, match="has 2 components, not 3"):
-        MixtureRegressor(3, method="adaptive").learn_one({"a": 1.0}, 1.0)
+        MixtureRegressor(3, method="fisher_scoring").learn_one({"a": 1.0}, 1.0)

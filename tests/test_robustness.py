@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmlr import disturbances, em, lanes, metrics, online_em, processes, run, simulate, symmetric
+from jaxmlr import disturbances, em, lanes, processes, recursive_em, run, simulate, symmetric
+from jaxmlr.evaluation import metrics
 
 TRUTH = symmetric(jnp.array([1.0, -1.5]), 0.7)
 START = symmetric(jnp.array([1.3, -1.2]), 0.5)
@@ -33,7 +34,7 @@ def test_a_vanishing_density_is_the_normal_model() -> None:
     phi, y, _ = simulate(jax.random.key(1), TRUTH, processes.gaussian(), 300)
 
     def both(density: float | None) -> tuple:
-        method = online_em(
+        method = recursive_em(
             2,
             1.0,
             learn_variance=True,
@@ -47,11 +48,11 @@ def test_a_vanishing_density_is_the_normal_model() -> None:
 
 
 def errors(law: disturbances.Disturbance, density: float | None, trials: int) -> np.ndarray:
-    """Coefficient errors of online_em after 3,000 observations."""
+    """Coefficient errors of recursive_em after 3,000 observations."""
 
     def trial(index: jax.Array) -> jax.Array:
         truth, start = jax.tree.map(lambda x: x.astype(jnp.float32), (TRUTH, START))
-        method = online_em(
+        method = recursive_em(
             2,
             1.0,
             learn_variance=True,
@@ -84,4 +85,4 @@ def test_bad_densities() -> None:
     with pytest.raises(ValueError, match="outlier_density must be greater than 0"):
         em(phi, y, START, outlier_density=0.0)
     with pytest.raises(ValueError, match="outlier_density must be greater than 0"):
-        online_em(2, outlier_density=-1.0)
+        recursive_em(2, outlier_density=-1.0)

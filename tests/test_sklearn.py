@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from jaxmlr import methods
+from jaxmlr.fitting import methods
 from jaxmlr.sklearn import MixtureOfLinearRegressions
 
 
@@ -96,7 +96,9 @@ def test_a_grid_search_finds_the_number_of_lines(rows):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("method", "components"), [("least_squares", 1), ("online_em", 2), ("two_step", 2)])
+@pytest.mark.parametrize(
+    ("method", "components"), [("least_squares", 1), ("recursive_em", 2), ("two_step", 2)]
+)
 def test_a_stream_in_pieces_is_one_scan(rows, method, components, dtype):
     x, y = rows[0].astype(dtype), rows[1].astype(dtype)
     options = {"noise_variance": 0.04} if method == "two_step" else None
@@ -128,4 +130,4 @@ def test_wrong_use_is_said(rows):
     with pytest.raises(ValueError, match="method must be one of"):
         MixtureOfLinearRegressions(method="magic").fit(x, y)
     with pytest.raises(ValueError, match="has 2 components, not 3"):
-        MixtureOfLinearRegressions(3, method="adaptive").fit(x, y)
+        MixtureOfLinearRegressions(3, method="fisher_scoring").fit(x, y)

@@ -1,17 +1,10 @@
 """Batch methods: each is a function from a data set to a `Fit`; and what is asked of a fit."""
 
-from jaxmlr.batch.agreement import adjusted_rand_index as adjusted_rand_index
-from jaxmlr.batch.agreement import confusion as confusion
-from jaxmlr.batch.agreement import match as match
-from jaxmlr.batch.agreement import misclassification as misclassification
-from jaxmlr.batch.criteria import aic as aic
-from jaxmlr.batch.criteria import bic as bic
-from jaxmlr.batch.criteria import icl as icl
 from jaxmlr.batch.em import Fit as Fit
 from jaxmlr.batch.em import em as em
+from jaxmlr.batch.em import hard_em as hard_em
 from jaxmlr.batch.fit import fit as fit
 from jaxmlr.batch.gradient import gradient as gradient
-from jaxmlr.batch.hard_em import hard_em as hard_em
 from jaxmlr.batch.inference import bands as bands
 from jaxmlr.batch.inference import confidence_intervals as confidence_intervals
 from jaxmlr.batch.inference import covariance as covariance
@@ -20,5 +13,8 @@ from jaxmlr.batch.partition import from_labels as from_labels
 from jaxmlr.batch.partition import from_posterior as from_posterior
 from jaxmlr.batch.select import BootstrapTest as BootstrapTest
 from jaxmlr.batch.select import Selection as Selection
+from jaxmlr.batch.select import aic as aic
+from jaxmlr.batch.select import bic as bic
 from jaxmlr.batch.select import bootstrap_test as bootstrap_test
+from jaxmlr.batch.select import icl as icl
 from jaxmlr.batch.select import select as select

@@ -10,13 +10,13 @@ from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr._compiled import wide_jit
+from jaxmlr._xla.jit import wide_jit
 from jaxmlr.batch import steps
 from jaxmlr.batch.em import Fit, iterate
-from jaxmlr.batch.lines import Data, one_line
 from jaxmlr.batch.rows import checked, pack
-from jaxmlr.batch.starts import KINDS
-from jaxmlr.batch.steps import Penalty, Rule
+from jaxmlr.batch.starts.candidates import Data, one_line
+from jaxmlr.batch.starts.kinds import KINDS
+from jaxmlr.batch.steps import MStepOptions, Rule
 from jaxmlr.mixture import Mixture
 
 MIXED = {
@@ -162,11 +162,11 @@ def fit(
     return best
 
 
-def _penalty(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> Penalty:
+def _penalty(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
     if variance_floor is None:
         variance_floor = 1e-6 * one_line(data, 1).noise_variance[0]
     least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
-    return Penalty(ridge, least, jnp.zeros_like(least))
+    return MStepOptions(ridge, least, jnp.zeros_like(least))
 
 
 @functools.partial(wide_jit, static_argnames=("rule", "max_iterations"))
@@ -189,7 +189,7 @@ def _go_on(
         tolerance,
         max_iterations=max_iterations,
         rule=rule,
-        e_step=steps.expectation,
+        e_step=steps.e_step,
     )
     sound = plausible(done.mixture, jnp.sum(data.weight), data.phi.shape[1], penalty.variance_floor)
     done = done._replace(converged=done.converged & (sound | rule.known_variance), agreed=best.agreed)
@@ -242,7 +242,7 @@ def _fit(
     rows = pack(*data)
 
     def climb(from_: Mixture, limit: int) -> Fit:
-        e_step = steps.expectation
+        e_step = steps.e_step
         done: Fit = jax.vmap(
             lambda start: iterate(
                 rows, start, penalty, tolerance, max_iterations=limit, rule=rule, e_step=e_step

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxmlr import _check
 from jaxmlr.batch import steps
 from jaxmlr.batch.rows import checked, pack, tiled
-from jaxmlr.batch.steps import Penalty, Rule
+from jaxmlr.batch.steps import MStepOptions, Rule
 from jaxmlr.mixture import Mixture
 
 
@@ -51,8 +51,8 @@ def from_posterior(
         jnp.full(components, 1 / components, dtype),
         jnp.ones(components, dtype),
     )
-    penalty = Penalty(jnp.zeros(d, dtype), steps.resolution(y, weight), jnp.asarray(ddof, dtype))
-    mixture, _ = steps.maximisation(moments, empty, Rule(equal_variance=equal_variance), penalty)
+    penalty = MStepOptions(jnp.zeros(d, dtype), steps.resolution(y, weight), jnp.asarray(ddof, dtype))
+    mixture, _ = steps.m_step(moments, empty, Rule(equal_variance=equal_variance), penalty)
     if equal_variance:
         mixture = mixture._replace(noise_variance=mixture.noise_variance[0])
     return mixture

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxmlr._linear import dot
-from jaxmlr._stored import stored
+from jaxmlr._xla.linear import dot
+from jaxmlr._xla.materialise import stored
+from jaxmlr.batch.moments import Lanes, Moments, moments, total
 from jaxmlr.batch.rows import Rows
-from jaxmlr.batch.sums import Lanes, Moments, moments, total
 from jaxmlr.mixture import Mixture
 
 SIGNS = {"symmetric": (1.0, -1.0), "common": (1.0,)}  # beta_k = sign_k beta
@@ -26,7 +26,7 @@ class Rule(NamedTuple):
     tie: str = "none"  # or "symmetric", "common"
 
 
-class Penalty(NamedTuple):
+class MStepOptions(NamedTuple):
     """The numbers of the M-step; all may be traced."""
 
     ridge: jax.Array  # (d,)
@@ -65,7 +65,7 @@ def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array
     return found
 
 
-def expectation(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = None) -> Moments:
+def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = None) -> Moments:
     """E-step: moments weighted by the posterior under `mixture`, and the log-likelihood of `mixture`.
 
     `outlier_density` c joins the lines as an improper component of constant density, which has no moments.
@@ -88,7 +88,7 @@ def expectation(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None 
     return total(block, rows)
 
 
-def classification(rows: Rows, mixture: Mixture) -> Moments:
+def hard_e_step(rows: Rows, mixture: Mixture) -> Moments:
     """Hard E-step: every row counts for its most probable component; the likelihood is that of the labels."""
 
     def block(part: Rows) -> Lanes:
@@ -113,8 +113,8 @@ def given(rows: Rows, posterior: jax.Array) -> Moments:
     return total(block, (rows, posterior))
 
 
-def maximisation(
-    moments: Moments, mixture: Mixture, rule: Rule, penalty: Penalty
+def m_step(
+    moments: Moments, mixture: Mixture, rule: Rule, penalty: MStepOptions
 ) -> tuple[Mixture, jax.Array]:
     """M-step from `mixture`, which the moments were taken under, and how far it moved.
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr._linear import dot
+from jaxmlr._xla.linear import dot
 from jaxmlr.estimator import Estimator
 from jaxmlr.recursive.two_step import two_step
 

@@ -1,22 +1,22 @@
 """Recursive methods, one a file."""
 
-from jaxmlr.recursive.adaptive import AdaptiveState as AdaptiveState
-from jaxmlr.recursive.adaptive import adaptive as adaptive
-from jaxmlr.recursive.adaptive_lines import AdaptiveLinesState as AdaptiveLinesState
-from jaxmlr.recursive.adaptive_lines import adaptive_lines as adaptive_lines
+from jaxmlr.recursive.fisher_scoring import FisherScoringState as FisherScoringState
+from jaxmlr.recursive.fisher_scoring import fisher_scoring as fisher_scoring
 from jaxmlr.recursive.least_squares import LeastSquaresState as LeastSquaresState
 from jaxmlr.recursive.least_squares import least_squares as least_squares
 from jaxmlr.recursive.midpoint_em import MidpointEmState as MidpointEmState
 from jaxmlr.recursive.midpoint_em import midpoint_em as midpoint_em
+from jaxmlr.recursive.multistart_em import MultistartEmState as MultistartEmState
+from jaxmlr.recursive.multistart_em import multistart_em as multistart_em
 from jaxmlr.recursive.online_em import OnlineEmState as OnlineEmState
 from jaxmlr.recursive.online_em import online_em as online_em
 from jaxmlr.recursive.online_gradient import OnlineGradientState as OnlineGradientState
 from jaxmlr.recursive.online_gradient import online_gradient as online_gradient
 from jaxmlr.recursive.oracle import oracle as oracle
+from jaxmlr.recursive.recursive_em import RecursiveEmState as RecursiveEmState
+from jaxmlr.recursive.recursive_em import recursive_em as recursive_em
 from jaxmlr.recursive.second_moment import SecondMomentState as SecondMomentState
 from jaxmlr.recursive.second_moment import second_moment as second_moment
-from jaxmlr.recursive.statistics_em import StatisticsEmState as StatisticsEmState
-from jaxmlr.recursive.statistics_em import statistics_em as statistics_em
 from jaxmlr.recursive.symmetric_em import SymmetricEmState as SymmetricEmState
 from jaxmlr.recursive.symmetric_em import symmetric_em as symmetric_em
 from jaxmlr.recursive.two_step import TwoStepState as TwoStepState

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
-from jaxmlr._linear import dot
+from jaxmlr._xla.linear import dot
 from jaxmlr.estimator import Estimator, Info, Row, nearest
 from jaxmlr.mixture import Mixture
-from jaxmlr.recursive.least_squares import check_covariance, check_forgetting, fader, start, update
+from jaxmlr.recursive.rls import check_covariance, check_forgetting, fader, start, update
 from jaxmlr.recursive.symmetric_em import SymmetricEmState, symmetric_em
 
 
@@ -42,7 +42,7 @@ def midpoint_em(
         beta_1 = mu + delta,   beta_2 = mu - delta                   in arbitrary order
 
     The second of the two classes of arXiv 2311.18506, presumably; its equations could not be seen, these
-    are derived. Right for equal weights only: use `online_em` otherwise.
+    are derived. Right for equal weights only: use `recursive_em` otherwise.
 
     Args:
       noise_variance: sigma^2, or its start with `learn_variance`: then take it too large.

@@ -1,168 +1,136 @@
-"""Online EM for any number of lines with any weights."""
+"""Online EM on sufficient statistics, with a step-size schedule (Cappe and Moulines 2009)."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
+from jaxmlr._xla.linear import dot
+from jaxmlr._xla.materialise import stored
 from jaxmlr.estimator import Estimator, Info, Row, nearest
 from jaxmlr.mixture import Mixture
-from jaxmlr.recursive.least_squares import check_covariance, check_forgetting, fader, mean_gain, start, update
 
-LEAST_INFORMATION = 0.05  # of g_k: the curvature of one observation can be negative
-LAG = 20  # observations by which running variances and weights are damped
+
+class Statistics(NamedTuple):
+    """Averages over the stream of g_k times 1, phi phi', phi y and y^2."""
+
+    share: jax.Array  # (K,)
+    gram: jax.Array  # (K, d, d)
+    cross: jax.Array  # (K, d)
+    square: jax.Array  # (K,)
 
 
 class OnlineEmState(NamedTuple):
     """State of `online_em`."""
 
-    coefficients: jax.Array  # (K, d) beta_k
-    covariance: jax.Array  # (K, d, d) P_k
-    weights: jax.Array  # (K,) p_k
-    noise_variance: jax.Array  # () or (K,) sigma^2
-    count: jax.Array  # type: ignore[assignment]  # () int32, n, from 1
+    estimate: Mixture
+    statistics: Statistics
+    n: jax.Array  # () int32, n, from 1
 
 
-def online_em(
-    components: int,
-    noise_variance: ArrayLike = 1.0,
-    *,
-    weights: ArrayLike | None = None,
-    gain: str = "newton",
-    learn_weights: bool = True,
-    learn_variance: bool = False,
-    forgetting: ArrayLike = 1.0,
-    initial_coefficients: ArrayLike | None = None,
-    initial_scale: ArrayLike = 1.0,
-    initial_covariance: ArrayLike = 1.0,
-    outlier_density: ArrayLike | None = None,
-) -> Estimator:
-    """Online EM for K lines with arbitrary weights, the problem of Liu, Liu and Guo (ICML 2024).
+def online_em(start: Mixture, *, exponent: ArrayLike = 0.6, warm_up: ArrayLike = 20) -> Estimator:
+    """Online EM of Cappe and Moulines (2009, J. R. Statist. Soc. B 71) for K lines; the paper's form.
 
-    With e_k = y - beta_k' phi and g_k the posterior P(z = k | phi, y), all from the estimate before the
-    update:
+    With g_k the posterior P(z = k | phi, y) under the estimate before the update,
 
-        a_k      = 1 / (1/h_k + phi' P_k phi)
-        beta_k  += (a_k / h_k) P_k phi g_k e_k
-        P_k     -= a_k P_k phi phi' P_k                          so  P_k^-1 grows by h_k phi phi'
-        p_k     += (g_k - p_k) / (n + 20)                        learn_weights
-        sigma^2 += (sum_k g_k e_k^2 - sigma^2) / (n + 20)        learn_variance, one for all components
-        sigma_k^2 += g_k (e_k^2 - sigma_k^2) / (p_k (n + 20))    or one for each
+        s_n   = s_{n-1} + gamma_n (g_k (1, phi phi', phi y, y^2) - s_{n-1})
+        gamma = 1/n up to n = warm_up, then n^(-exponent)
+        p_k   = s^(1) / sum,   beta_k = (s^(phi phi'))^-1 s^(phi y)
+        sigma_k^2 = (s^(yy) - beta_k' s^(phi y)) / s^(1)
 
-    gain="em" has h_k = g_k, the recursive M-step of weighted least squares. gain="newton" has the
-    curvature of the log-likelihood in beta_k, h_k = g_k max(1 - (1 - g_k) e_k^2 / sigma_k^2, .05):
-    plain EM slows down where most of the information on a label is missing. The paper's displayed
-    equations could not be seen: all of this is derived. Convergence is local; equal starts never separate.
-
-    With `outlier_density` c a further component of constant density takes the outliers (Coretto and Hennig
-    2016, for batches), c being added to the denominator of g_k; p_k then moves by g_k - p_k sum_j g_j. All
-    else stays: h_k is the curvature of log(c + sum_k p_k N(y; beta_k' phi, sigma_k^2)).
+    where the last two lines, the M-step, are first taken at n = warm_up. A step costs O(K d^3). It has the
+    form of the start: one noise variance for all components where the start has one. A direction that has not
+    been excited keeps the coefficient 0 from elimination, not the start's. The exponent forgets: drift is
+    followed at the rate n^(-exponent); 1 never forgets.
 
     Args:
-      components: K, at least 2.
-      noise_variance: () one variance for all, or (K,) one for each; with `learn_variance` its start, too
-        large rather than too small.
-      weights: (K,) known, or the start with `learn_weights`; None means 1/K.
-      gain: "newton" or "em".
-      learn_weights: whether to estimate the weights.
-      learn_variance: whether to estimate the variance, in the form in which it was given.
-      forgetting: lambda in (0, 1], along phi and in proportion to g_k; for running means 1 - lambda.
-      initial_coefficients: (K, d); None draws N(0, initial_scale^2 I) from init's key (key 0 where it
-        has none).
-      initial_scale: standard deviation of a random start, greater than 0.
-      initial_covariance: P_k[0] for every k, positive: scalar, (d,) diagonal or (d, d).
-      outlier_density: c > 0, in units of 1/y; 0.001 / sigma is a good choice. None is 0. A start far from
-        the data then learns nothing, as all of them are outliers to it.
+      start: the initial estimate; its components must differ.
+      exponent: in (1/2, 1] for convergence; at least 0 here.
+      warm_up: observations before the first M-step, at least 1; more than d K of them to be safe.
 
     Returns:
-      An Estimator whose state is an `OnlineEmState`.
+      An Estimator whose state is a `OnlineEmState`.
 
     Raises:
-      ValueError: a concrete argument is out of range or of a wrong shape.
+      ValueError: `start` is not a valid Mixture, or a concrete argument is out of range.
     """
-    _check.whole("components", components, at_least=2)
-    _check.choice("gain", gain, ("newton", "em"))
-    _check.number("noise_variance", noise_variance, above=0)
-    if np.shape(noise_variance) not in ((), (components,)):
-        raise ValueError(
-            f"noise_variance must have shape () or ({components},), not {np.shape(noise_variance)}"
-        )
-    if weights is not None:
-        _check.number("weights", weights, above=0)
-        if np.shape(weights) != (components,):
-            raise ValueError(f"weights must have shape ({components},), not {np.shape(weights)}")
-    if initial_coefficients is not None:
-        _check.number("initial_coefficients", initial_coefficients)
-        if np.ndim(initial_coefficients) != 2 or np.shape(initial_coefficients)[0] != components:
-            shape = np.shape(initial_coefficients)
-            raise ValueError(f"initial_coefficients must have shape ({components}, d), not {shape}")
-    _check.number("initial_scale", initial_scale, above=0, scalar=True)
-    check_covariance(initial_covariance)
-    check_forgetting(forgetting)
-    if outlier_density is not None:
-        _check.number("outlier_density", outlier_density, above=0, scalar=True)
-    fade = fader(forgetting)
+    start.validated()
+    _check.number("exponent", exponent, at_least=0, scalar=True)
+    _check.number("warm_up", warm_up, at_least=1, scalar=True)
 
     def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> OnlineEmState:
+        del key
+        components, width = start.coefficients.shape
+        if width != dim:
+            raise ValueError(f"start has d = {width}, the data d = {dim}")
         dtype = jnp.result_type(float) if dtype is None else dtype
-        if initial_coefficients is None:
-            draw = jax.random.normal(jax.random.key(0) if key is None else key, (components, dim), dtype)
-            beta = jnp.asarray(initial_scale, dtype) * draw
-        else:
-            beta = jnp.asarray(initial_coefficients, dtype)
-        P = start(dim, dtype, 0.0, initial_covariance)[1]
-        share = jnp.broadcast_to(jnp.asarray(1.0 if weights is None else weights, dtype), (components,))
+        shapes = ((components,), (components, dim, dim), (components, dim), (components,))
         return OnlineEmState(
-            beta,
-            jnp.stack([P] * components),
-            share / jnp.sum(share),
-            jnp.asarray(noise_variance, dtype),
+            Mixture(*(jnp.asarray(leaf, dtype) for leaf in start)),
+            Statistics(*(jnp.zeros(shape, dtype) for shape in shapes)),
             jnp.ones((), jnp.int32),
         )
 
     def step(state: OnlineEmState, row: Row) -> tuple[OnlineEmState, Info]:
-        dtype = state.coefficients.dtype
+        old = state.estimate
+        dtype = old.coefficients.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
-        current = mixture(state)
-        lines = current.lines(phi)
-        g, inlier = current.posterior(phi, y), jnp.ones((), dtype)
-        if outlier_density is not None:
-            log_density = current.log_likelihood(phi[None, :], y[None])
-            inlier = jax.nn.sigmoid(log_density - jnp.log(jnp.asarray(outlier_density, dtype)))
-            g = g * inlier
-        error = y - lines
-        variance = jnp.broadcast_to(state.noise_variance, g.shape)
+        info = nearest(old.lines(phi), y)
+        g = old.posterior(phi, y)
 
-        h = g
-        if gain == "newton":
-            h = g * jnp.maximum(1 - (1 - g) * error * error / variance, LEAST_INFORMATION)
-        # Nothing is learnt from a posterior of 0, whose inverse weight would be infinite.
-        h = jnp.maximum(h, jnp.finfo(dtype).tiny ** 0.5)
-        target = lines + g / h * error
-        updated = []
-        for k in range(components):
-            P = fade(state.covariance[k], phi, g[k])
-            updated.append(update(state.coefficients[k], P, phi, target[k], 1 / h[k]))
-        coefficients = jnp.stack([theta for theta, _ in updated])
-        covariance = jnp.stack([P for _, P in updated])
+        n = state.n.astype(dtype)
+        warm = state.n <= jnp.asarray(warm_up, state.n.dtype)
+        gamma = jnp.where(warm, 1 / n, n ** -jnp.asarray(exponent, dtype))
+        square = phi[:, None] * phi[None, :]  # first, so that the averages are exactly symmetric
+        new = Statistics(g, g[:, None, None] * square[None], g[:, None] * (phi * y)[None], g * (y * y))
+        statistics = jax.tree.map(lambda s, x: s + gamma * (x - s), state.statistics, new)
 
-        rate = mean_gain(state.count + LAG, forgetting, dtype)
-        share, noise = state.weights, state.noise_variance
-        if learn_weights:
-            share = jnp.maximum(share + rate * (g - inlier * share), jnp.finfo(dtype).eps)
-        if learn_variance:
-            square = error * error - variance
-            if noise.ndim == 0:
-                noise = noise + rate * jnp.sum(g * square)
-            else:
-                noise = noise + jnp.minimum(rate * g / state.weights, 1) * square
-            noise = jnp.maximum(noise, jnp.finfo(dtype).tiny ** 0.5)
-        return OnlineEmState(coefficients, covariance, share, noise, state.count + 1), nearest(lines, y)
+        fitted = maximise(statistics, old)
+        ready = state.n >= jnp.asarray(warm_up, state.n.dtype)
+        estimate = jax.tree.map(lambda a, b: jnp.where(ready, a, b), fitted, old)
+        return OnlineEmState(estimate, statistics, state.n + 1), info
 
-    def mixture(state: OnlineEmState) -> Mixture:
-        return Mixture(state.coefficients, state.weights, state.noise_variance)
+    return Estimator(init, step, lambda state: state.estimate)
 
-    return Estimator(init, step, mixture)
+
+def maximise(statistics: Statistics, old: Mixture) -> Mixture:
+    """The M-step, in the variance form of `old`; an emptied component keeps its old line."""
+    dtype = old.coefficients.dtype
+    smallest = jnp.finfo(dtype).tiny ** 0.5
+    some = statistics.share > jnp.finfo(dtype).eps
+    share = jnp.where(some, statistics.share, jnp.finfo(dtype).eps)
+    lines = [solve(gram, cross) for gram, cross in zip(statistics.gram, statistics.cross, strict=True)]
+    beta = jnp.where(some[:, None], jnp.stack(lines), old.coefficients)
+    left = jnp.maximum(statistics.square - dot(beta, statistics.cross), 0)
+    if old.noise_variance.ndim == 0:
+        variance = jnp.sum(left) / jnp.sum(share)
+    else:
+        variance = jnp.where(some, left / share, old.noise_variance)
+    return Mixture(beta, share / jnp.sum(share), jnp.maximum(variance, smallest))
+
+
+def solve(A: jax.Array, b: jax.Array) -> jax.Array:
+    """Solve A x = b for A (d, d) exactly symmetric, semidefinite; x is 0 where elimination finds no pivot.
+
+    Cholesky's elimination in elementwise operations, which fuse into the step where LAPACK would not:
+    with u = A[0] / sqrt(A[0, 0]) what is left is A - u u', exactly symmetric, in one dimension less.
+    """
+    least = jnp.finfo(A.dtype).eps * A.shape[0]
+    diagonal = [A[k, k] for k in range(A.shape[0])]
+    factor, right = [], []  # L without its zeros, column by column, and L^-1 b
+    for k in range(A.shape[0]):
+        pivot = A[0, 0]
+        some = pivot > least * jnp.maximum(diagonal[k], jnp.finfo(A.dtype).tiny ** 0.5)
+        inverse = jnp.where(some, 1 / jnp.sqrt(jnp.where(some, pivot, 1)), 0)
+        u, z = inverse * A[0], inverse * b[0]
+        # Recomputed with another rounding in each use they would no longer eliminate what they should.
+        inverse, u, z = stored((inverse, u, z))
+        factor.append((inverse, u[1:]))
+        right.append(z)
+        A, b = A[1:, 1:] - u[1:, None] * u[None, 1:], b[1:] - z * u[1:]
+    x = b  # empty by now
+    for (inverse, u), z in zip(reversed(factor), reversed(right), strict=True):
+        x = jnp.concatenate([(inverse * (z - dot(u, x)))[None], x])
+    return x

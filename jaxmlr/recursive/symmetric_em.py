@@ -7,17 +7,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
-from jaxmlr._linear import dot
+from jaxmlr._xla.linear import dot
 from jaxmlr.estimator import Estimator, Info, Row, nearest
 from jaxmlr.mixture import Mixture
-from jaxmlr.recursive.least_squares import (
-    check_covariance,
-    check_forgetting,
-    fader,
-    mean_gain,
-    start,
-    update,
-)
+from jaxmlr.recursive.rls import check_covariance, check_forgetting, fader, mean_gain, start, update
 
 LEAST_INFORMATION = 0.05  # of a complete observation; keeps P from standing still near beta = 0
 LAG = 10  # observations by which running variances and weights are damped
@@ -31,7 +24,7 @@ class SymmetricEmState(NamedTuple):
     covariance: jax.Array  # (d, d) P
     share: jax.Array  # () p
     noise_variance: jax.Array  # () sigma^2
-    count: jax.Array  # type: ignore[assignment]  # () int32, n, from 1
+    n: jax.Array  # () int32, n, from 1
 
 
 def symmetric_em(
@@ -110,15 +103,15 @@ def symmetric_em(
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
         b = dot(beta, phi)
         info = nearest(jnp.stack([b, -b]), y)
-        tilt = jnp.log(share / (1 - share)) / 2
-        s = y * jnp.tanh(b * y / variance + (0 if learn_weights else tilt))
+        half_log_odds = jnp.log(share / (1 - share)) / 2
+        s = y * jnp.tanh(b * y / variance + (0 if learn_weights else half_log_odds))
 
         h = surviving_information(b, variance) if gain == "newton" else jnp.ones_like(b)
         beta, P = update(beta, fade(P, phi), phi, b + (s - b) / h, 1 / h)
 
         rate = mean_gain(count + LAG, forgetting, dtype)
         if learn_weights:
-            positive = (1 + jnp.tanh(b * y / variance + tilt)) / 2
+            positive = (1 + jnp.tanh(b * y / variance + half_log_odds)) / 2
             share = jnp.clip(share + rate * (positive - share), 0.001, 0.999)
         if learn_variance:
             square = y * y - 2 * s * b + b * b

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
-from jaxmlr._linear import dot
+from jaxmlr._xla.linear import dot
 from jaxmlr.estimator import Estimator, Info, Row, nearest
 from jaxmlr.mixture import Mixture
-from jaxmlr.recursive.least_squares import check_covariance, regressor_weight, start, update
+from jaxmlr.recursive.rls import check_covariance, inverse_weight, start, update
 
 
 class TwoStepState(NamedTuple):
@@ -21,7 +21,7 @@ class TwoStepState(NamedTuple):
     covariance: jax.Array  # (d, d) P
     scale: jax.Array  # () q, estimates 1 / |2p - 1|
     precision: jax.Array  # () r
-    count: jax.Array  # type: ignore[assignment]  # () int32, n, the index of the next observation, from 1
+    n: jax.Array  # () int32, n, the index of the next observation, from 1
 
 
 def scale_bound(n: ArrayLike, bound: ArrayLike) -> jax.Array:
@@ -126,7 +126,7 @@ def two_step(
         next_q = jnp.clip(q + x / next_r * (s - b), 1, upper)
         q, r = jnp.where(waiting, q, next_q), jnp.where(waiting, r, next_r)
 
-        weight = regressor_weight(count, delta, dtype)
+        weight = inverse_weight(count, delta, dtype)
         theta, P = update(theta, P, phi, y, weight)
         return TwoStepState(theta, P, q, r, count + 1), info
 

@@ -3,11 +3,11 @@
 Needs the extra `study`: pip install 'jaxmlr[study]'.
 """
 
-from jaxmlr.study.engine import run_block as run_block
-from jaxmlr.study.engine import run_study as run_study
-from jaxmlr.study.host import use_all_cores as use_all_cores
-from jaxmlr.study.problem import Problem as Problem
-from jaxmlr.study.results import best as best
-from jaxmlr.study.results import to_dataframe as to_dataframe
-from jaxmlr.study.spec import Study as Study
-from jaxmlr.study.store import load as load
+from jaxmlr._xla.host import use_all_cores as use_all_cores
+from jaxmlr.study.declare.problem import Problem as Problem
+from jaxmlr.study.declare.spec import Study as Study
+from jaxmlr.study.results.dataset import best as best
+from jaxmlr.study.results.dataset import to_dataframe as to_dataframe
+from jaxmlr.study.run.engine import run_block as run_block
+from jaxmlr.study.run.engine import run_study as run_study
+from jaxmlr.study.run.store import load as load

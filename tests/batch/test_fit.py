@@ -7,9 +7,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from jaxmlr import Mixture
-from jaxmlr.batch import em, fit, match, starts
-from jaxmlr.batch.lines import Data
-from jaxmlr.batch.starts import random_partition, sequential_robust, spectral, tensor
+from jaxmlr.batch import em, fit, starts
+from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.starts.kinds import random_partition, sequential_robust, spectral, tensor
+from jaxmlr.evaluation.agreement import match
 
 RARE = Mixture(
     np.array([[1.0, 2.0, -1.0, 0.5], [-1.0, -2.0, 0.5, 1.0], [3.0, 0.0, 2.0, -2.0]]),

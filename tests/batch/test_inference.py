@@ -8,7 +8,6 @@ from numpy.testing import assert_allclose
 
 from jaxmlr import Mixture
 from jaxmlr.batch import (
-    adjusted_rand_index,
     aic,
     bands,
     bic,
@@ -16,10 +15,9 @@ from jaxmlr.batch import (
     covariance,
     em,
     icl,
-    match,
-    misclassification,
     standard_errors,
 )
+from jaxmlr.evaluation.agreement import adjusted_rand_index, match, misclassification
 
 NAMES = [
     "tonedata",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmlr import least_squares, run
-from jaxmlr.recursive.least_squares import update
+from jaxmlr.recursive.rls import update
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 ANSWERS = json.loads((DATA / "sym_iid_d3.json").read_text())

@@ -57,7 +57,7 @@ def test_four_steps_of_the_test_vector(gain):
     np.testing.assert_allclose(states.precision, VECTOR_QR[gain][1], **digits)
     np.testing.assert_allclose(states.covariance[-1], VECTOR_P, **digits)
     np.testing.assert_array_equal(info.label, [0, 1, 0, 1])
-    np.testing.assert_array_equal(states.count, [2, 3, 4, 5])
+    np.testing.assert_array_equal(states.n, [2, 3, 4, 5])
 
 
 # ---- an independent implementation ----------------------------------------------------------------

@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import jax.numpy as jnp
 import pytest
 
-from jaxmlr import Estimator, Info, Mixture, diagnostics
-from jaxmlr.metrics import METRICS
+from jaxmlr import Estimator, Info, Mixture
+from jaxmlr.evaluation import diagnostics
+from jaxmlr.evaluation.metrics import METRICS
 from jaxmlr.study import Study, run_study
 
 

@@ -1,0 +1,1 @@
+"""All that fights the compiler: options, barriers, version quirks, caches, devices, lanes."""

@@ -1,0 +1,1 @@
+"""Lanes: `vmap` for Monte Carlo trials, by a batching interpreter of our own."""

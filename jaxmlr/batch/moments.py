@@ -1,0 +1,88 @@
+"""Sums over rows in one pass: each is kept in lanes, which meet after the last block.
+
+A sum that runs over the fast axis of an array is not vectorised, as that would change its order, and a matrix
+product this narrow moves more than it multiplies. Sums kept in lanes are elementwise loops, which run at the
+speed of the vector unit; and of the symmetric gram matrices little more than a half is computed.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmlr._xla.materialise import stored
+
+# Before jaxlib 0.11 a loop over a block that is not copied first finds its place again for every number.
+REREAD = tuple(map(int, jax.__version__.split(".")[:2])) < (0, 11)
+PANELS = 5  # of a gram matrix; more compute fewer entries twice, but compile longer
+
+
+class Moments(NamedTuple):
+    """What the M-step needs of the data. r = row weight times posterior, e = y - beta_k' phi.
+
+    Residuals, not responses, are accumulated: a variance is then never the difference of large numbers,
+    and the correction to beta_k vanishes at the optimum in any precision.
+    """
+
+    gram: jax.Array  # (K, d, d) sum r phi phi'
+    cross: jax.Array  # (K, d) sum r phi e
+    square: jax.Array  # (K,) sum r e^2
+    size: jax.Array  # (K,) sum r
+    log_likelihood: jax.Array  # () sum of row weight times log density
+
+
+class Lanes(NamedTuple):
+    """Moments before the sum over their last axis, the L lanes."""
+
+    gram: tuple[jax.Array, ...]  # panels (K, height, d - i, L): `height` rows from i on, columns from i on
+    cross: jax.Array  # (K, d, L)
+    square: jax.Array  # (K, L)
+    size: jax.Array  # (K, L)
+    log_likelihood: jax.Array  # (L,)
+
+
+def moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Array) -> Lanes:
+    """The moments of one block: phi (d, T, L), error and r (K, T, L), likelihood (T, L)."""
+    d = phi.shape[0]
+    height = -(-d // PANELS)
+    # XLA would compute what a barrier keeps again for every sum that it is in.
+    error, r, likelihood = stored((error, r, likelihood))
+    weighted, pull = stored((r[:, None] * phi[None], r * error))
+    return Lanes(
+        tuple(_tiles(weighted[:, i : i + height, None], phi[None, None, i:]) for i in range(0, d, height)),
+        _tiles(pull[:, None], phi[None]),
+        _tiles(pull, error),
+        _tiles(r),
+        _tiles(likelihood),
+    )
+
+
+def total(block: Callable[[Any], Lanes], parts: Any) -> Moments:
+    """The sum of `block` over the leading axis of `parts`."""
+    first = jax.tree.map(lambda x: x[0], parts)
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(block, first))
+
+    def add(so_far: Lanes, part: Any) -> tuple[Lanes, None]:
+        return jax.tree.map(jnp.add, so_far, block(stored(part) if REREAD else part)), None
+
+    lanes: Lanes = lax.scan(add, zero, parts)[0]
+    panels, *rest = jax.tree.map(_lanes, lanes)
+    d = panels[0].shape[-1]
+    padded = [jnp.pad(panel, ((0, 0), (0, 0), (d - panel.shape[-1], 0))) for panel in panels]
+    upper = jnp.concatenate(padded, axis=1)
+    return Moments(jnp.where(jnp.tri(d, dtype=bool)[None], upper.mT, upper), *rest)
+
+
+def _tiles(*factors: jax.Array) -> jax.Array:
+    """The sum over T of the product of arrays (..., T, L), term by term, which fuses into one loop."""
+    tiles = factors[0].shape[-2]
+    terms = (functools.reduce(jnp.multiply, [x[..., t, :] for x in factors]) for t in range(tiles))
+    return functools.reduce(jnp.add, terms)
+
+
+def _lanes(x: jax.Array) -> jax.Array:
+    """The sum over the last axis, as a product: XLA's own sum over it is slow."""
+    return jnp.dot(x, jnp.ones(x.shape[-1], x.dtype), precision="highest")

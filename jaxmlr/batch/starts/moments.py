@@ -1,0 +1,122 @@
+"""Starts from moments: the subspace of the lines (second), and the lines themselves (third)."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmlr.batch.starts.candidates import Data, around
+from jaxmlr.batch.starts.lines import spread_lines
+from jaxmlr.mixture import Mixture
+
+ITERATIONS = 30  # of the power method, which squares the error in each
+TRIES = 10
+
+
+def _whitened(data: Data) -> tuple[Data, jax.Array]:
+    """Regressors with second moment I, and L^-1 (d, d): x = L^-1 phi, beta = L^-T (coefficients of x)."""
+    phi, y, weight = data
+    d = phi.shape[1]
+    total = jnp.sum(weight)
+    moment = jnp.einsum("n,ni,nj->ij", weight / total, phi, phi, precision="highest")
+    values, vectors = jnp.linalg.eigh(moment)
+    # Directions without data are left out: their scale is 0, not infinite.
+    level = 100 * d * float(jnp.finfo(y.dtype).eps) * values[-1]
+    scale = jnp.where(values > level, lax.rsqrt(jnp.maximum(values, level)), 0)
+    root = scale[:, None] * vectors.T
+    return Data(jnp.einsum("ij,nj->ni", root, phi, precision="highest"), y, weight / total), root
+
+
+def _leading(matrix: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """The `count` eigenpairs of greatest absolute value: (count,) and (d, count)."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    _, order = lax.top_k(jnp.abs(values), count)
+    return values[order], vectors[:, order]
+
+
+def _second(white: Data) -> jax.Array:
+    """E[y^2 (x x' - I)] / 2, which is sum_k weights[k] b_k b_k' for Gaussian x."""
+    x, y, share = white
+    moment = jnp.einsum("n,ni,nj->ij", share * y * y, x, x, precision="highest")
+    return 0.5 * (moment - jnp.sum(share * y * y) * jnp.eye(x.shape[1], dtype=y.dtype))
+
+
+def spectral(key: jax.Array, data: Data, components: int) -> Mixture:
+    """Lines sought in the span of the K leading eigenvectors of E[y^2 x x'], x the whitened regressors.
+
+    For Gaussian x that span holds all lines (Yi, Caramanis and Sanghavi 2014; whitening as in the general
+    covariance case). The paper then walks a grid of angles, for K = 2; here `spread_lines` searches
+    the span, for any K.
+
+    Args:
+      key: of this start.
+      data: phi (n, d), y (n,), weight (n,).
+      components: K; with K >= d the span is everything.
+
+    Returns:
+      A Mixture.
+    """
+    white, root = _whitened(data)
+    span = _leading(_second(white), min(components, data.phi.shape[1]))[1]
+    reduced = white._replace(phi=jnp.einsum("ni,ij->nj", white.phi, span, precision="highest"))
+    inside = spread_lines(key, reduced, components).coefficients
+    return around(data, jnp.einsum("kj,ij,il->kl", inside, span, root, precision="highest"))
+
+
+def tensor(key: jax.Array, data: Data, components: int) -> Mixture:
+    """Lines by decomposing the third moment of (x, y), for Gaussian x and at most d components.
+
+        M2 = E[y^2 S2(x)] / 2 = sum_k w_k b_k b_k'        S2(x) = x x' - I
+        M3 = E[y^3 S3(x)] / 6 = sum_k w_k b_k (x) b_k (x) b_k     S3 the third Hermite tensor
+
+    With W = U D^(-1/2) from the K leading eigenpairs of M2, the vectors v_k = sqrt(w_k) W' b_k are
+    orthonormal and M3[W, W, W] = sum_k w_k^(-1/2) v_k (x) v_k (x) v_k, so the power method finds
+    them one by one.
+    Sedghi, Janzamin and Anandkumar (2016), after Chaganty and Liang (2013), written from the identities
+    above. It needs many rows (third moments) and regressors near Gaussian; an intercept is not.
+
+    Args:
+      key: of this start.
+      data: phi (n, d), y (n,), weight (n,).
+      components: K, at most d.
+
+    Returns:
+      A Mixture.
+
+    Raises:
+      ValueError: K exceeds d.
+    """
+    d = data.phi.shape[1]
+    if components > d:
+        raise ValueError(f"components must be at most d = {d} for a tensor start, not {components}")
+    white, root = _whitened(data)
+    x, y, share = white
+    values, vectors = _leading(_second(white), components)
+    tiny = float(jnp.finfo(y.dtype).tiny)
+    width = jnp.sqrt(jnp.maximum(jnp.abs(values), tiny))
+    whitener = vectors / width[None, :]
+    z = jnp.einsum("ni,ik->nk", x, whitener, precision="highest")
+    cube = share * y * y * y
+    third = jnp.einsum("n,ni,nj,nk->ijk", cube, z, z, z, precision="highest")
+    first = jnp.einsum("n,ni->i", cube, z, precision="highest")
+    metric = jnp.einsum("ia,ib->ab", whitener, whitener, precision="highest")
+    mixed = first[:, None, None] * metric[None, :, :]
+    third = (third - mixed - mixed.transpose(1, 0, 2) - mixed.transpose(1, 2, 0)) / 6
+
+    def normal(v: jax.Array) -> jax.Array:
+        return v / jnp.maximum(jnp.linalg.norm(v, axis=-1, keepdims=True), tiny)
+
+    def pull(tensor: jax.Array, v: jax.Array) -> jax.Array:
+        return jnp.einsum("ijk,tj,tk->ti", tensor, v, v, precision="highest")
+
+    def take(tensor: jax.Array, key: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        v = normal(jax.random.normal(key, (TRIES, components), y.dtype))
+        v = lax.fori_loop(0, ITERATIONS, lambda _, v: normal(pull(tensor, v)), v)
+        height = jnp.sum(pull(tensor, v) * v, axis=1)
+        best = jnp.argmax(height)
+        v, height = v[best], height[best]
+        cube = v[:, None, None] * v[None, :, None] * v[None, None, :]
+        return tensor - height * cube, (v, height)
+
+    _, (v, height) = lax.scan(take, third, jax.random.split(key, components))
+    b = jnp.einsum("k,ij,kj->ki", height, vectors * width[None, :], v, precision="highest")
+    return around(data, jnp.einsum("ki,ij->kj", b, root, precision="highest"))

@@ -1,0 +1,244 @@
+"""The command line: jaxmlr run | show | plot | export | fit | bench. Needs the extra `study`."""
+
+import dataclasses
+import json
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import typer
+from rich.console import Console
+
+from jaxmlr._check import number
+from jaxmlr._xla import cache, host
+from jaxmlr.cli import bench as benchmark
+from jaxmlr.fitting import methods
+from jaxmlr.study import Study, load, run_study, to_dataframe
+from jaxmlr.study.compute import probe
+from jaxmlr.study.declare.resolve import known
+from jaxmlr.study.results.table import tables
+from jaxmlr.study.run.store import block_of
+
+app = typer.Typer(
+    help="Mixed linear regression: Monte Carlo studies, and fits to tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point: bad input is one line on standard error and exit status 2."""
+    sys.path.insert(0, os.getcwd())  # as `python -m` has it, for methods of one's own
+    try:
+        status = app(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except _CommandLineError as error:
+        print(f"jaxmlr: {error.format_message()} (try jaxmlr --help)", file=sys.stderr)
+        sys.exit(2)
+    except (ValueError, OSError) as error:
+        print(f"jaxmlr: {_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+# The base class of what a wrong command line raises; Typer does not export it by name.
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _settings(option: str, settings: list[str] | None) -> dict[str, Any]:
+    """What `key=value` says; values are written as in TOML, and bare words are texts."""
+    found: dict[str, Any] = {}
+    for setting in settings or []:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{option} must be key=value, not {setting!r}")
+        try:
+            found[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = text
+    return found
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What to run.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results; run again to go on.")],
+    trials: Annotated[int | None, typer.Option(help="Number of trials, instead of the file's.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: --set problem.p=0.7"),
+    ] = None,
+    block: Annotated[
+        str | None, typer.Option(metavar="N|probe", help="Trials computed together; probe tries sizes out.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no table.")] = False,
+) -> None:
+    """Run a study and save its results."""
+    host.use_all_cores()
+    cache.keep()
+    overrides = _settings("--set", settings) | ({} if trials is None else {"trials": trials})
+    if block is not None and block != "probe":
+        overrides |= _settings("--block", [f"block={block}"])
+    planned = Study.from_toml(study, overrides)
+    if block == "probe":
+        planned = dataclasses.replace(planned, block=block_of(out) or probe.block_size(planned))
+    if dry_run:
+        _print_outlook(planned)
+        return
+    try:
+        results = run_study(planned, out, progress=not quiet)
+    except KeyboardInterrupt as error:
+        print(
+            f"jaxmlr: interrupted; {error or 'finished blocks are saved'}; run again to go on in {out}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
+    if not quiet:
+        _print(results)
+        took = results.attrs
+        print(
+            f"{out / 'results.zarr'}: {took['trial_steps_per_second']:,} trial-steps/s,"
+            f" {took['wall_seconds']:.1f} s in all, {took['compile_seconds']:.1f} s of it compilation"
+        )
+
+
+@app.command()
+def show(folder: Folder) -> None:
+    """Print a table of a study's last recorded step."""
+    _print(load(folder))
+
+
+@app.command()
+def export(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .nc, .csv or .parquet.")],
+) -> None:
+    """Write a study's results as netCDF, or as a tidy table."""
+    results = load(folder)
+    if file.suffix not in (".nc", ".csv", ".parquet"):
+        raise ValueError(f"FILE must end in .nc, .csv or .parquet, not {file}")
+    try:
+        if file.suffix == ".nc":
+            results.to_netcdf(file, engine="h5netcdf")
+        else:
+            table = to_dataframe(results)
+            table.to_csv(file, index=False) if file.suffix == ".csv" else table.to_parquet(file, index=False)
+    except ImportError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[export]'") from error
+    print(file)
+
+
+@app.command()
+def plot(
+    folder: Folder,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric to draw, once for each; the default is chosen.")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="curves, heat (over two axes) or phase (which method is best); auto chooses.")
+    ] = "auto",
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AXIS=VALUE", help="Draw one value of a grid axis: --select problem.p=0.6"),
+    ] = None,
+) -> None:
+    """Draw a study's results as PNG and SVG into its folder."""
+    results = load(folder)
+    for axis, value in _settings("--select", select).items():
+        known("--select", axis, [str(dim) for dim in results.dims if dim not in ("estimator", "step")])
+        if results[axis].dtype.kind == "f":
+            number("--select", value, scalar=True)
+            results = results.sel({axis: [value]}, method="nearest")
+        else:
+            known("--select", str(value), results[axis].values.tolist())
+            results = results.sel({axis: [str(value)]})
+    try:
+        from jaxmlr.study.results import curves
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[plot]'") from error
+    for path in curves.save(results, folder, metric or None, kind):
+        print(path)
+
+
+@app.command()
+def fit(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="CSV or Parquet file, or - for CSV on standard input.")
+    ],
+    response: Annotated[str | None, typer.Option(metavar="COLUMN", help="What to explain.")] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="As in R: 'y ~ x1 + log(x2)'; without it, all other columns.")
+    ] = None,
+    components: Annotated[
+        str, typer.Option(metavar="K|A:B", help="How many lines, or a range to choose from.")
+    ] = "2",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(methods.METHODS)}.")] = "fit",
+    criterion: Annotated[str, typer.Option(help="aic, bic or icl: what chooses from a range.")] = "bic",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
+    kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the random starts.")] = 0,
+) -> None:
+    """Fit a mixture of linear regressions to a table."""
+    try:
+        from jaxmlr.cli import fit
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
+    fit.fit(data, response, formula, components, method, criterion, out, kind, seed)
+
+
+@app.command()
+def bench(
+    dim: Annotated[int, typer.Option(min=1, help="Number of regressors d.")] = 3,
+    trials: Annotated[int, typer.Option(min=1, help="Number of trials.")] = 8192,
+    steps: Annotated[int, typer.Option(min=1, help="Length of each trial.")] = 10_000,
+    block: Annotated[int | None, typer.Option(min=1, help="Trials computed together.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Time the two-step recursion on eq. (17), compilation apart."""
+    host.use_all_cores()
+    found = benchmark.bench(dim, trials, steps, block)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        for key, value in found.items():
+            print(f"{key:24} {value:,}" if isinstance(value, int | float) else f"{key:24} {value}")
+
+
+def _print_outlook(study: Study) -> None:
+    found = probe.outlook(study)
+    grid = " x ".join(f"{axis.name} ({len(axis)})" for axis in study.axes) or "no grid"
+    print(f"{study.name}: {study.trials:,} trials of {study.steps:,} steps, {study.precision}")
+    print(f"grid        {found.points:,} points: {grid}")
+    for name, rows in found.rows.items():
+        print(f"method      {name}: computed at {rows:,} points")
+    print(
+        f"blocks      {found.blocks:,} of {found.block_size:,} trials, on {len(jax.local_devices())} devices"
+    )
+    print(f"programs    {found.programs}; a short one compiled in {found.compile_seconds:.1f} s")
+    print(f"memory      about {found.memory / 2**20:,.0f} MiB a device")
+    if found.seconds is None:
+        print("time        not estimated: there are batch methods only")
+    else:
+        left = " without the batch methods" if study.batch else ""
+        print(f"time        about {found.seconds:,.0f} s of computation{left}")
+
+
+def _print(results: Any) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 240)
+    for table in tables(results):
+        console.print(table)

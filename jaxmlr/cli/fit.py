@@ -1,0 +1,126 @@
+"""`jaxmlr fit`: a mixture of lines from a table. Needs the extra `data`."""
+
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jaxmlr import _check
+from jaxmlr._xla import cache
+from jaxmlr.fitting import methods
+from jaxmlr.fitting.tables import read, report
+from jaxmlr.fitting.tables.design import Design
+from jaxmlr.fitting.tables.fit import StreamFit, TableFit, fit_rows, fit_stream
+
+FORMATS = ("csv", "parquet")
+
+
+def fit(
+    data: str,
+    response: str | None,
+    formula: str | None,
+    components: str,
+    method: str,
+    criterion: str,
+    out: Path | None,
+    kind: str,
+    seed: int,
+) -> None:
+    """Fit, print and save; the arguments are the command's options.
+
+    Raises:
+      ValueError: what the user got wrong, in one line.
+      OSError: a file that cannot be read or written.
+    """
+    _check.choice("--method", method, methods.METHODS)
+    _check.choice("--criterion", criterion, ("aic", "bic", "icl"))
+    _check.choice("--format", kind, FORMATS)
+    counts = _counts(components)
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; it must be a folder")
+    cache.keep()
+    if method in methods.RECURSIVE:
+        if len(counts) > 1:
+            raise ValueError(
+                f"--components {components}: {method} takes one number; a range needs a batch method"
+            )
+        found = _stream(data, response, formula, counts[0], method, seed, out, kind)
+        _print(found)
+        return
+    design, rows = Design.learn(read.read(data), response, formula)
+    fitted = fit_rows(design, rows, counts, method, seed, criterion)
+    _print(fitted)
+    if out is not None:
+        _save(fitted, out, kind)
+
+
+def _counts(text: str) -> list[int]:
+    """The numbers of components that `--components` asks for."""
+    if not re.fullmatch(r"[0-9]{1,3}(:[0-9]{1,3})?", text):
+        raise ValueError(f"--components must be a number or a range as 1:5, not {text!r}")
+    first, _, last = text.partition(":")
+    found = list(range(int(first), int(last or first) + 1))
+    if not found or found[0] < 1:
+        raise ValueError(f"--components must be at least 1 and rise, not {text!r}")
+    return found
+
+
+def _stream(
+    data: str,
+    response: str | None,
+    formula: str | None,
+    components: int,
+    method: str,
+    seed: int,
+    out: Path | None,
+    kind: str,
+) -> StreamFit:
+    total = read.rows_in(data)
+    columns = (
+        TextColumn(method),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows"),
+        TimeRemainingColumn(),
+    )
+    terminal = sys.stderr.isatty()
+    labels = None if out is None else report.LabelFile(out / "labels.csv")
+    found = None
+    try:
+        with Progress(*columns, console=Console(stderr=True), disable=not terminal) as progress:
+            task = progress.add_task(method, total=total)
+            for found, rows, given in fit_stream(data, response, formula, components, method, seed):
+                if labels is not None:
+                    labels.add(rows, given)
+                progress.update(task, completed=found.used + found.dropped)
+    finally:
+        if labels is not None:
+            labels.close()
+    if found is None:
+        raise ValueError(f"{data} has no rows")
+    if out is not None and labels is not None:
+        print(labels.path)
+        print(report.save(report.coefficients(found), out / f"coefficients.{kind}"))
+    return found
+
+
+def _print(found: TableFit | StreamFit) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 240)
+    for table in report.printed(found):
+        console.print(table)
+    for line in report.lines(found):
+        print(line)
+
+
+def _save(found: TableFit, out: Path, kind: str) -> None:
+    for path in report.write(found, out, kind):
+        print(path)
+    try:
+        from jaxmlr.fitting.tables import picture
+    except ModuleNotFoundError as error:
+        print(f"no picture: {error}; pip install 'jaxmlr[plot]'", file=sys.stderr)
+        return
+    for path in picture.save(found, out):
+        print(path)

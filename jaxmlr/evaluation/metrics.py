@@ -1,0 +1,197 @@
+"""How far an estimate is from the truth, followed along a stream in constant memory.
+
+Labels and components are only defined up to their order. The order used everywhere is the one that
+brings the current coefficients closest to the true ones, so the sign that a symmetric model leaves open
+and the order of general components are settled in one way for every metric.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from jaxmlr import _check
+from jaxmlr.data.simulate import Observation
+from jaxmlr.estimator import Estimator
+from jaxmlr.evaluation import diagnostics
+from jaxmlr.mixture import Mixture
+
+CUMULATIVE = ("misclassification", "within_cluster_error")
+EXCESS = tuple(f"excess_{name}" for name in CUMULATIVE)
+METRICS = ("coefficient_error", *CUMULATIVE, *EXCESS, "scale", *diagnostics.METRICS)
+MOST_COMPONENTS = 6  # all orders are tried: 720
+
+
+def matching(estimate: jax.Array, truth: jax.Array) -> jax.Array:
+    """The order of estimated components that is closest to the true ones.
+
+    Args:
+      estimate: (K, d) coefficients.
+      truth: (K, d) coefficients.
+
+    Returns:
+      (K,) int32: component `matching[k]` of the estimate stands for component k of the truth; it
+      minimises sum_k |estimate[matching[k]] - truth[k]|^2 over all orders.
+
+    Raises:
+      ValueError: the shapes differ or K is greater than 6.
+    """
+    if estimate.shape != truth.shape:
+        raise ValueError(f"the estimate must have shape {truth.shape}, not {estimate.shape}")
+    components = truth.shape[0]
+    if components > MOST_COMPONENTS:
+        raise ValueError(
+            f"matching tries all orders of at most {MOST_COMPONENTS} components, not {components}"
+        )
+    orders = np.array(list(itertools.permutations(range(components))), np.int32)
+    distance = jnp.sum((estimate[:, None, :] - truth[None, :, :]) ** 2, axis=-1)
+    costs = [sum(distance[j, k] for k, j in enumerate(order)) for order in orders]
+    best = jnp.argmin(jnp.stack(costs)).astype(jnp.int32)
+    chosen = jnp.arange(len(orders), dtype=jnp.int32) == best
+    return jnp.sum(jnp.where(chosen[:, None], orders, 0), axis=0, dtype=jnp.int32)
+
+
+def _reordered(x: jax.Array, order: jax.Array) -> jax.Array:
+    """x[order] along the first axis, by comparison: gathers do not vectorise over trials."""
+    chosen = order[:, None] == jnp.arange(x.shape[0], dtype=order.dtype)[None, :]
+    wide = chosen.reshape(*chosen.shape, *(1,) * (x.ndim - 1))
+    return jnp.sum(jnp.where(wide, x[None], 0), axis=1, dtype=x.dtype)
+
+
+def coefficient_error(estimate: Mixture, truth: Mixture) -> jax.Array:
+    """Root mean over components of |beta_hat_k - beta_k|^2, in the best order; shape ().
+
+    For a symmetric mixture this is min(|beta_hat - beta|, |beta_hat + beta|).
+
+    Raises:
+      ValueError: the two have different numbers of components or regressors.
+    """
+    order = matching(estimate.coefficients, truth.coefficients)
+    error = _reordered(estimate.coefficients, order) - truth.coefficients
+    return jnp.sqrt(jnp.sum(error * error) / truth.coefficients.shape[0])
+
+
+def misclassification(confusion: jax.Array, order: jax.Array) -> jax.Array:
+    """Share of wrong labels: 1 - sum_k confusion[order[k], k] / sum confusion.
+
+    Args:
+      confusion: (K, K) counts, confusion[j, k] of observations labelled j that component k produced.
+      order: (K,) as `matching` returns it.
+    """
+    total = jnp.sum(confusion)
+    right = jnp.trace(_reordered(confusion, order))
+    dtype = jnp.result_type(float)
+    return (total - right).astype(dtype) / jnp.maximum(total, 1).astype(dtype)
+
+
+def scale(mixture: Mixture) -> jax.Array:
+    """1 / |w_1 - w_2| of a two-component mixture: the q that `two_step` estimates; shape ().
+
+    Raises:
+      ValueError: the mixture does not have two components.
+    """
+    if mixture.weights.shape != (2,):
+        raise ValueError(f"scale is defined for 2 components, not {mixture.weights.shape[0]}")
+    return 1 / jnp.abs(mixture.weights[0] - mixture.weights[1])
+
+
+class Tracker(NamedTuple):
+    """Something that follows a stream of observations and can say where it stands.
+
+    Fields:
+      init: `init(dim, key, dtype) -> state`.
+      step: `step(state, n, observation) -> state`, observation n of the stream, n from 1.
+      values: `values(state, n) -> {name: ()}` after n observations.
+    """
+
+    init: Callable[[int, jax.Array, DTypeLike], Any]
+    step: Callable[[Any, jax.Array, Observation], Any]
+    values: Callable[[Any, jax.Array], dict[str, jax.Array]]
+
+
+class _Progress(NamedTuple):
+    """State of an estimator's tracker; what no metric asks for is None."""
+
+    estimate: Any
+    confusion: jax.Array | None  # (K, K) int32
+    squares: tuple[jax.Array, jax.Array] | None  # sum of squared residuals, and what rounding lost of it
+
+
+def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tracker:
+    """Follow one method on data of a known mixture.
+
+    misclassification      (1/n) sum_k 1{label[k] != z[k]}, labels from the estimate before observation k
+    within_cluster_error   (1/n) sum_k (y[k+1] - beta_label' phi[k])^2, from the same estimate
+    coefficient_error, scale   of the estimate after observation n
+    diagnostics.METRICS    the numbers and alarms of a `diagnostics.Report` after observation n
+
+    Args:
+      estimator: the method.
+      truth: the mixture that produces the data.
+      metrics: names out of `METRICS`; excess metrics stand for what they are the excess of.
+
+    Returns:
+      A Tracker whose values are the metrics and `finite`, whether the estimate is.
+
+    Raises:
+      ValueError: an unknown metric.
+    """
+    for name in metrics:
+        _check.choice("metrics", name, METRICS)
+    wanted = {name.removeprefix("excess_") for name in metrics}
+    watched = wanted & {*diagnostics.METRICS}
+    if watched:
+        estimator = diagnostics.diagnosed(estimator)
+    components = truth.coefficients.shape[0]
+    update = jax.jit(estimator.step)  # a unit, which `lanes` may leave to vmap where it is long
+
+    def init(dim: int, key: jax.Array, dtype: DTypeLike) -> _Progress:
+        zero = jnp.zeros((), dtype)
+        return _Progress(
+            estimator.init(dim, key, dtype),
+            jnp.zeros((components, components), jnp.int32) if "misclassification" in wanted else None,
+            (zero, zero) if "within_cluster_error" in wanted else None,
+        )
+
+    def step(state: _Progress, n: jax.Array, observation: Observation) -> _Progress:
+        del n
+        estimate, info = update(state.estimate, (observation.phi, observation.y))
+        confusion, squares = state.confusion, state.squares
+        if confusion is not None:
+            index = jnp.arange(components, dtype=jnp.int32)
+            pair = (index == info.label)[:, None] & (index == observation.label)[None, :]
+            confusion = confusion + pair.astype(jnp.int32)
+        if squares is not None:
+            squares = _add(squares, info.residual * info.residual)
+        return _Progress(estimate, confusion, squares)
+
+    def values(state: _Progress, n: jax.Array) -> dict[str, jax.Array]:
+        mixture = estimator.mixture(state.estimate)
+        dtype = mixture.coefficients.dtype
+        found = {"finite": jnp.all(jnp.isfinite(mixture.coefficients)).astype(dtype)}
+        if "coefficient_error" in wanted:
+            found["coefficient_error"] = coefficient_error(mixture, truth)
+        if state.confusion is not None:
+            order = matching(mixture.coefficients, truth.coefficients)
+            found["misclassification"] = misclassification(state.confusion, order).astype(dtype)
+        if state.squares is not None:
+            found["within_cluster_error"] = (state.squares[0] + state.squares[1]) / n.astype(dtype)
+        if "scale" in wanted:
+            found["scale"] = scale(mixture)
+        if watched:
+            report = diagnostics.values(state.estimate)
+            found |= {name: report[name] for name in watched}
+        return found
+
+    return Tracker(init, step, values)
+
+
+def _add(total: tuple[jax.Array, jax.Array], term: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Compensated sum (Kahan 1965): a float32 sum would stop growing after 10^7 terms."""
+    corrected = term + total[1]
+    summed = total[0] + corrected
+    return summed, corrected - (summed - total[0])

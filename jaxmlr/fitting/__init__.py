@@ -1,0 +1,1 @@
+"""A method by its name on a user's rows."""

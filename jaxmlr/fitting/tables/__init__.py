@@ -1,0 +1,1 @@
+"""All that `jaxmlr fit` does: read a file, build regressors, fit, report, draw."""

@@ -1,0 +1,282 @@
+"""Fitting the rows of a table: a batch method for one or several K, or a recursive method in one pass."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax.flatten_util import ravel_pytree
+from scipy.stats import f as f_distribution
+
+from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, icl
+from jaxmlr.batch.fit import MIXED
+from jaxmlr.batch.fit import fit as best_of_many
+from jaxmlr.fitting import methods
+from jaxmlr.fitting.scaling import Units
+from jaxmlr.fitting.stream import Stream
+from jaxmlr.fitting.tables import read
+from jaxmlr.fitting.tables.design import Design, Observations
+from jaxmlr.mixture import Mixture
+
+COLLINEAR = 1e-9  # of a column's length outside of the columns before it
+OVERLAP = 0.75  # mean of the greatest posterior below which labels are said to be uncertain
+LEVEL = 1e-3  # of the test that membership does not depend on the regressors
+
+
+class TableFit(NamedTuple):
+    """A mixture fitted to the rows of a table, in the units of the table, all float64 NumPy."""
+
+    design: Design
+    rows: Observations
+    fit: Fit
+    errors: Mixture  # standard errors, from the observed information
+    lower: Mixture  # ends of 95 % confidence intervals
+    upper: Mixture
+    covariance: np.ndarray  # (q, q), of `inference.covariance`
+    posterior: np.ndarray  # (n, K)
+    criteria: pd.DataFrame  # index K: log_likelihood, aic, bic, icl, one row for each K that was fitted
+    starts: int  # 1 where the method has one start
+    advice: tuple[str, ...]  # one sentence each
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The most probable component of every row, (n,), from 0."""
+        return self.posterior.argmax(axis=1)
+
+
+class StreamFit(NamedTuple):
+    """What a recursive method has learnt from the rows of a table, in their order."""
+
+    design: Design
+    mixture: Mixture  # in the units of the table
+    used: int
+    dropped: int
+
+
+def check(design: Design, rows: Observations, components: int) -> None:
+    """Raise ValueError where no method could fit `components` lines to these rows.
+
+    Fewer rows than K (d + 2) - 1 parameters, a constant response, or regressors that are collinear.
+    """
+    n, d = rows.phi.shape
+    if n <= d:
+        raise ValueError(f"{n} rows are too few for a line with {d} coefficients")
+    parameters = components * (d + 2) - 1
+    if n <= parameters:
+        raise ValueError(
+            f"{components} components of {d} coefficients have {parameters} parameters; {n} rows are too few"
+        )
+    if np.ptp(rows.y) == 0:
+        raise ValueError(f"the response {design.response!r} is constant: {rows.y[0]:g} in all {n} rows")
+    scaled = rows.phi / np.maximum(np.abs(rows.phi).max(axis=0), np.finfo(float).tiny)
+    outside = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
+    bad = np.flatnonzero(outside <= COLLINEAR * np.linalg.norm(scaled, axis=0))
+    if len(bad):
+        name, before = design.names[bad[0]], design.names[: bad[0]]
+        what = "is zero everywhere" if not before else f"is a linear combination of {', '.join(before)}"
+        raise ValueError(f"collinear columns: {name!r} {what}; leave it out of the formula")
+
+
+def fit_rows(
+    design: Design,
+    rows: Observations,
+    components: Sequence[int],
+    method: str,
+    seed: int,
+    criterion: str = "bic",
+) -> TableFit:
+    """Fit every K by a batch method and keep the K of the least criterion.
+
+    Args:
+      design: names of the columns.
+      rows: of `design`.
+      components: the K to try.
+      method: one of `methods.BATCH`.
+      seed: of the random starts.
+      criterion: "aic", "bic" or "icl".
+
+    Raises:
+      ValueError: as `check`; or no K for which an optimum was found that is not spurious.
+    """
+    check(design, rows, min(components))
+    units = Units.of(rows.phi, rows.y, design.intercept)
+    scaled = units.apply(rows.phi, rows.y)
+    n, d = rows.phi.shape
+    found: dict[int, Fit] = {}
+    values, advice = {}, []
+    with jax.enable_x64(True):
+        for count in components:
+            if n <= count * (d + 2) - 1:
+                advice.append(f"{count} components were not tried: {n} rows are too few")
+                continue
+            one = methods.batch("em" if count == 1 else method, *scaled, count, seed)
+            if _spurious(method, one):
+                advice.append(
+                    f"{count} components: every optimum found is spurious, a line through a few rows"
+                )
+                continue
+            if not one.converged:
+                advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
+            found[count] = one
+            here = units.fit(one, n)
+            values[count] = {
+                "log_likelihood": float(here.log_likelihood),
+                "aic": float(aic(here)),
+                "bic": float(bic(here, n)),
+                "icl": float(icl(here, rows.phi, rows.y)),
+            }
+        if not found:
+            most = max(components)
+            raise ValueError(
+                f"{n} rows do not carry {most} components: every optimum found is spurious; try fewer"
+            )
+        criteria = pd.DataFrame.from_dict(values, orient="index").rename_axis("components")
+        best = int(criteria[criterion].idxmin())
+        fit: Fit = jax.tree.map(np.asarray, units.fit(found[best], n))
+        matrix = units.covariance(found[best].mixture, covariance(found[best], *scaled))
+        errors = ravel_pytree(fit.mixture)[1](jnp.sqrt(jnp.diagonal(matrix)))
+        lower, upper = confidence_intervals(fit, errors)
+        posterior = np.asarray(fit.mixture.posterior(rows.phi, rows.y))
+        errors, lower, upper = jax.tree.map(np.asarray, (errors, lower, upper))
+    if any(np.isnan(x).any() for x in jax.tree.leaves((errors, lower, upper))):
+        advice.append("no standard errors: the information is singular at this optimum")
+    if best > 1:
+        advice.extend(_doubts(rows, fit, posterior))
+        alone = methods.batch("em", *scaled, 1, seed) if 1 not in found else found[1]
+        with jax.enable_x64(True):
+            alone_bic = float(bic(units.fit(alone, n), n))
+        if alone_bic < criteria.loc[best, "bic"]:
+            advice.append(
+                f"a single line has the lower BIC, {alone_bic:.6g}: nothing speaks for {best} components"
+            )
+    starts = sum(count for name, count in MIXED.items() if name != "tensor" or best <= d)
+    return TableFit(
+        design,
+        rows,
+        fit,
+        errors,
+        lower,
+        upper,
+        np.asarray(matrix),
+        posterior,
+        criteria,
+        starts if method == "fit" and best > 1 else 1,
+        tuple(advice),
+    )
+
+
+def _spurious(method: str, fit: Fit) -> bool:
+    """Whether `fit` refused all that it found; a fit that is only slow has used all its steps."""
+    if not np.isfinite(fit.log_likelihood):
+        return True
+    most = inspect.signature(best_of_many).parameters["max_iterations"].default
+    accepted = bool(fit.converged) or int(fit.iterations) >= most
+    return method == "fit" and fit.mixture.weights.size > 1 and not accepted
+
+
+def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str]:
+    """Signs that the rows are not a mixture of lines.
+
+    Given x, the posterior of a component has the mean weights[k] whatever x is, if the model is right: so the
+    F test of its regression on phi and the squares of phi has the stated level.
+    """
+    sure = float(posterior.max(axis=1).mean())
+    if sure < OVERLAP:
+        yield f"labels are uncertain: the most probable component has posterior {sure:.2f} on average"
+    n = len(rows.y)
+    spread = (rows.phi - rows.phi.mean(axis=0)) / np.maximum(rows.phi.std(axis=0), np.finfo(float).tiny)
+    varying = spread[:, rows.phi.std(axis=0) > 0]
+    regressors = np.column_stack([np.ones(n), varying, varying**2])
+    rank = int(np.linalg.matrix_rank(regressors))
+    if n <= 2 * rank or rank < 2:
+        return
+    for k in range(posterior.shape[1] - (posterior.shape[1] == 2)):
+        p = posterior[:, k]
+        total = float(np.sum((p - p.mean()) ** 2))
+        left = float(np.sum((p - regressors @ np.linalg.lstsq(regressors, p, rcond=None)[0]) ** 2))
+        if total <= 0 or left <= 0:
+            continue
+        statistic = (total - left) / (rank - 1) / (left / (n - rank))
+        if f_distribution.sf(statistic, rank - 1, n - rank) < LEVEL / posterior.shape[1]:
+            yield (
+                f"membership of component {k + 1} depends on the regressors (R2 = {1 - left / total:.2f}),"
+                " which a mixture of lines excludes: think of a curve, a missing variable or a switch"
+            )
+            return
+
+
+def fit_stream(
+    source: str | Path,
+    response: str | None,
+    formula: str | None,
+    components: int,
+    method: str,
+    seed: int,
+    chunk: int = 65_536,
+) -> Iterator[tuple[StreamFit, np.ndarray, np.ndarray]]:
+    """Run a recursive method over a file that need not fit into memory.
+
+    The first chunk gives the categories and the units: with an intercept, x_j of mean 0 and variance 1.
+
+    Args:
+      source: as in `read.read`.
+      response: as in `Design.learn`.
+      formula: as in `Design.learn`.
+      components: K.
+      method: one of `methods.RECURSIVE`.
+      seed: of the start.
+      chunk: rows read at a time.
+
+    Yields:
+      After each chunk: what is learnt, the rows' numbers, and their labels, each given before its update.
+
+    Raises:
+      ValueError: as `read.chunks`, `Design` and `check`.
+    """
+    made = methods.estimator(method, components)
+    design, units, stream = None, None, None
+    used = dropped = 0
+    for frame in read.chunks(source, chunk):
+        if design is None or units is None or stream is None:
+            design, rows = Design.learn(frame, response, formula)
+            check(design, rows, components)
+            centre = method not in methods.SYMMETRIC
+            units = Units.of(rows.phi, rows.y, design.intercept, centre_response=centre)
+            stream = Stream(made, rows.phi.shape[1], jax.random.key(seed))
+        else:
+            rows = design.observations(frame)
+        info = stream.update(*units.apply(rows.phi, rows.y))
+        used, dropped = used + len(rows.y), dropped + rows.dropped
+        with jax.enable_x64(True):
+            mixture = jax.tree.map(np.asarray, units.mixture(stream.mixture()))
+        if not all(np.isfinite(leaf).all() for leaf in mixture):
+            raise ValueError(f"{method} diverged before row {frame.index[-1]}; try another method")
+        yield StreamFit(design, mixture, used, dropped), rows.rows, np.asarray(info.label)
+
+
+def as_table(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:
+    """Every parameter of every component, one row each; `others` are further columns by name.
+
+    The columns `component` (from 1), `term` (a regressor, "weight" or "sigma") and `estimate`.
+    """
+
+    def flat(each: Mixture, of_errors: bool) -> list[Any]:
+        count = len(each.weights)
+        variance = np.broadcast_to(each.noise_variance, (count,))
+        sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, (count,)))
+        # The standard error of sigma is that of sigma^2 over 2 sigma; ends of intervals are roots.
+        last = variance / (2 * sigma) if of_errors else np.sqrt(variance)
+        return np.column_stack([each.coefficients, each.weights, last]).reshape(-1).tolist()
+
+    terms = [*design.names, "weight", "sigma"]
+    count = len(mixture.weights)
+    table = {
+        "component": np.repeat(np.arange(1, count + 1), len(terms)),
+        "term": terms * count,
+        "estimate": flat(mixture, False),
+    }
+    return pd.DataFrame(table | {name: flat(each, name == "standard_error") for name, each in others.items()})

@@ -1,0 +1,117 @@
+"""A fitted table on the terminal and in files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from jaxmlr.fitting.tables.fit import StreamFit, TableFit, as_table
+
+_CRITERIA = {"log_likelihood": "log-likelihood", "aic": "AIC", "bic": "BIC", "icl": "ICL"}
+
+
+def coefficients(found: TableFit | StreamFit) -> pd.DataFrame:
+    """The parameters as a tidy table, with standard errors and intervals where there are any."""
+    if isinstance(found, StreamFit):
+        return as_table(found.design, found.mixture)
+    return as_table(
+        found.design,
+        found.fit.mixture,
+        standard_error=found.errors,
+        lower=found.lower,
+        upper=found.upper,
+    )
+
+
+def posteriors(found: TableFit) -> pd.DataFrame:
+    """For each row that was used: its number, response, label from 1, and posteriors."""
+    count = found.posterior.shape[1]
+    return pd.DataFrame(
+        {"row": found.rows.rows, found.design.response: found.rows.y, "label": found.labels + 1}
+        | {f"posterior_{k + 1}": found.posterior[:, k] for k in range(count)}
+    )
+
+
+def printed(found: TableFit | StreamFit) -> Iterator[Table]:
+    """Tables for the terminal."""
+    values = coefficients(found)
+    for component, part in values.groupby("component"):
+        table = Table(title=f"component {component}", title_justify="left")
+        table.add_column("term", no_wrap=True)
+        table.add_column("estimate", justify="right")
+        errors = "standard_error" in part
+        if errors:
+            for heading in ("std. error", "95 % interval"):
+                table.add_column(heading, justify="right", no_wrap=True)
+        for row in part.itertuples():
+            cells = [str(row.term), f"{row.estimate:.6g}"]
+            if errors:
+                cells += [f"{row.standard_error:.4g}", f"{row.lower:.5g} to {row.upper:.5g}"]
+            table.add_row(*cells)
+        yield table
+    if isinstance(found, TableFit):
+        table = Table(title="number of components", title_justify="left")
+        for heading in ("K", *_CRITERIA.values()):
+            table.add_column(heading, justify="right")
+        for count, row in found.criteria.iterrows():
+            table.add_row(str(count), *(f"{row[name]:.8g}" for name in _CRITERIA))
+        yield table
+
+
+def lines(found: TableFit | StreamFit) -> Iterator[str]:
+    """What there is to say in sentences: rows, starts, and advice."""
+    dropped = found.dropped if isinstance(found, StreamFit) else found.rows.dropped
+    used = found.used if isinstance(found, StreamFit) else len(found.rows.y)
+    yield f"{found.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
+    if isinstance(found, TableFit):
+        if found.fit.agreed is not None:
+            agreed = int(found.fit.agreed)
+            yield f"{found.starts} starts; {agreed} of the best, which went on, ended at this optimum"
+        yield from found.advice
+
+
+def write(found: TableFit, folder: Path, kind: str) -> Iterator[Path]:
+    """Write coefficients, posteriors with labels, and criteria as CSV or Parquet; yields the paths.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {
+        "coefficients": coefficients(found),
+        "posteriors": posteriors(found),
+        "criteria": found.criteria.reset_index(),
+    }
+    for name, table in named.items():
+        yield save(table, folder / f"{name}.{kind}")
+
+
+def save(table: pd.DataFrame, path: Path) -> Path:
+    """Write a table as its suffix says, with all digits."""
+    if path.suffix == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        table.to_csv(path, index=False)
+    return path
+
+
+class LabelFile:
+    """Labels of a stream, written as they come."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._header = True
+
+    def add(self, rows: np.ndarray, labels: np.ndarray) -> None:
+        """Append rows' numbers and labels, from 1."""
+        table = pd.DataFrame({"row": rows, "label": labels + 1})
+        table.to_csv(self._file, index=False, header=self._header)
+        self._header = False
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()

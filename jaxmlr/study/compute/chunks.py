@@ -1,0 +1,45 @@
+"""How many trials a block computes side by side: on a CPU only as many as its cache holds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxmlr._xla.host import KEEPS_LOOPS
+
+CACHE = 2**16  # bytes that a step may carry: what one step writes is then still at hand for the next
+MOST = 512  # trials: more gain nothing
+LEAST = 128 if jax.__version_info__ >= KEEPS_LOOPS else MOST  # fewer cost more in loops begun
+VECTOR = 16  # trials in a register: a rest that does not fill one is computed one by one
+
+
+def side_by_side(trials: int, carried: int) -> int:
+    """The size of the chunks for `trials` trials, of which each step carries `carried` bytes a trial.
+
+    All of them elsewhere than on a CPU: other devices want as many as there are.
+    """
+    if jax.default_backend() != "cpu":
+        return trials
+    fitting = max(LEAST, min(MOST, CACHE // max(carried, 1)))
+    chunks = -(-trials // fitting)
+    return trials if chunks == 1 else VECTOR * -(-trials // (VECTOR * chunks))
+
+
+def in_chunks(function: Callable[[jax.Array], Any], trials: jax.Array, size: int) -> Any:
+    """`function(trials)` in chunks of `size`, one after another, for trials (n,); leaves are (n, ...).
+
+    Trials are consecutive: the last chunk runs on behind them, and what it finds there is dropped.
+    """
+    count = trials.shape[0]
+    if size >= count:
+        return function(trials)
+    chunks = -(-count // size)
+    first = trials[0] + size * jnp.arange(chunks, dtype=trials.dtype)
+    found = jax.lax.map(lambda start: function(start + jnp.arange(size, dtype=trials.dtype)), first)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+
+
+def nbytes(tree: Any) -> int:
+    """Bytes of a pytree of arrays or their shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,104 @@
+"""Batch methods in a study: fitted to the first n observations of every trial, which are drawn anew."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxmlr._xla.lanes.transform import lanes
+from jaxmlr.data import noise
+from jaxmlr.data.simulate import Observation, stream
+from jaxmlr.estimator import nearest
+from jaxmlr.evaluation import diagnostics, metrics
+from jaxmlr.mixture import Mixture
+from jaxmlr.study.compute.plan import Variant
+from jaxmlr.study.declare import resolve
+from jaxmlr.study.declare.spec import Study
+
+ENTRIES = 2**22  # numbers of data held at once
+
+
+def values(
+    study: Study, variants: Mapping[str, Variant], options: Mapping[str, Any], trials: jax.Array
+) -> resolve.PrefixValues:
+    """Metrics of the batch methods at one problem: key of a variant -> metric -> (E, records, trials).
+
+    They are those that `metrics.track` names, but labels come from the fit to the very observations that
+    they are given to. At recorded steps to which a method is not fitted all is NaN.
+    """
+    longest = max(n for v in variants.values() for n in study.make_batch(v.name).steps)
+    problem = study.problem
+    truth = problem.mixture(study.precision)
+    key = jax.random.key(study.seed)
+
+    def draw(trial: jax.Array) -> Observation:
+        source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
+        steps = jnp.arange(1, longest + 1, dtype=jnp.int32)
+        data: Observation = jax.lax.scan(source.step, source.init(), steps)[1]
+        return data
+
+    def fitted(row: tuple[jax.Array, Observation]) -> resolve.PrefixValues:
+        trial, data = row
+        start_key = noise.method_key(noise.key_words(key), trial)
+        found = {}
+        for name, v in variants.items():
+
+            def fit(own: Mapping[str, Any], v: Variant = v) -> dict[str, jax.Array]:
+                method = study.make_batch(v.name, {**v.static, **own})
+                return _at_records(study, method, truth, data, start_key)
+
+            own = options[name]
+            found[name] = jax.lax.map(fit, own) if own else jax.tree.map(lambda x: x[None], fit({}))
+        return found
+
+    def chunk(some: jax.Array) -> resolve.PrefixValues:
+        # One fit at a time: its data stay in cache, and no fit waits for the slowest of many.
+        found: resolve.PrefixValues = jax.lax.map(fitted, (some, lanes(draw)(some)))
+        return found
+
+    most = max(1, ENTRIES // (longest * (problem.dim + 2)))
+    size = max(k for k in range(1, min(most, len(trials)) + 1) if len(trials) % k == 0)
+    chunks = jax.lax.map(chunk, trials.reshape(-1, size))
+    return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 0, -1), chunks)
+
+
+def _at_records(
+    study: Study, method: resolve.Batch, truth: Mixture, data: Observation, key: jax.Array
+) -> dict[str, jax.Array]:
+    """Metrics of one method in one trial: metric -> (records,)."""
+    found = {}
+    for n in method.steps:
+        part = jax.tree.map(lambda x, n=n: x[:n], data)
+        found[n] = _measured(tuple(study.metrics), method.fit(part.phi, part.y, key), truth, part)
+    missing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), found[method.steps[0]])
+    return jax.tree.map(lambda *x: jnp.stack(x), *(found.get(int(n), missing) for n in study.recorded))
+
+
+def _measured(
+    wanted: tuple[str, ...], mixture: Mixture, truth: Mixture, data: Observation
+) -> dict[str, jax.Array]:
+    """Metrics, each of shape (), of a fit to `data`."""
+    finite = jnp.all(jnp.isfinite(mixture.coefficients)).astype(data.y.dtype)
+    found = {"finite": finite}
+    if "coefficient_error" in wanted:
+        found["coefficient_error"] = metrics.coefficient_error(mixture, truth)
+    if "scale" in wanted:
+        found["scale"] = metrics.scale(mixture)
+    # Diagnostics are of streams.
+    found |= {name: jnp.full_like(finite, jnp.nan) for name in wanted if name in diagnostics.METRICS}
+    for name in metrics.CUMULATIVE:
+        excess = f"excess_{name}"
+        if name in wanted or excess in wanted:
+            here, oracle = (_cumulative(name, m, truth, data) for m in (mixture, truth))
+            found |= {key: x for key, x in ((name, here), (excess, here - oracle)) if key in wanted}
+    return found
+
+
+def _cumulative(name: str, mixture: Mixture, truth: Mixture, data: Observation) -> jax.Array:
+    """A metric of labels, or of residuals, by the nearest line; shape ()."""
+    info = jax.vmap(nearest)(mixture.lines(data.phi), data.y)
+    if name == "within_cluster_error":
+        return jnp.mean(info.residual * info.residual)
+    order = metrics.matching(mixture.coefficients, truth.coefficients)
+    return jnp.mean((info.label != order[data.label]).astype(data.y.dtype))

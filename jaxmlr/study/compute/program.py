@@ -1,0 +1,318 @@
+"""The compiled part of a study: one block of trials, from noise to metrics, as one program.
+
+    problem (vmap) x options of a method (vmap) x chunk of trials (map) x trial (lanes)
+        x recorded segment (scan) x step (loop that draws its own noise)
+
+A block is a pure function of its first trial. Nothing is stored over time: only the metrics at recorded
+steps leave the device.
+"""
+
+import functools
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmlr import recursive
+from jaxmlr._xla.jit import CPU_OPTIONS
+from jaxmlr._xla.lanes.transform import lanes
+from jaxmlr.data import noise
+from jaxmlr.data.simulate import Stream, stream
+from jaxmlr.estimator import Estimator
+from jaxmlr.evaluation import metrics, theory
+from jaxmlr.evaluation.metrics import Tracker
+from jaxmlr.study.compute import chunks, prefixes
+from jaxmlr.study.compute.plan import Cell, Variant, plan
+from jaxmlr.study.declare.spec import Study
+
+ORACLE = "<oracle>"  # what the reference run on the same data is called inside a block
+
+LIMIT_TRIALS = 256  # limits are conditional expectations: few trials average them well
+
+Values = dict[str, dict[str, Any]]  # estimator -> metric -> (rows, records, trials)
+
+
+def _begin(study: Study, trackers: Mapping[str, Tracker], trial: jax.Array) -> tuple[Stream, Any]:
+    """The data of one trial as a stream, and what the loop over its steps carries at the start."""
+    problem = study.problem
+    key = jax.random.key(study.seed)
+    truth = problem.mixture(study.precision)
+    source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
+    start_key = noise.method_key(noise.key_words(key), trial)
+    states = {name: t.init(problem.dim, start_key, study.precision) for name, t in trackers.items()}
+    return source, (source.init(), states)
+
+
+def _follow(
+    study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
+) -> dict[str, dict[str, jax.Array]]:
+    """Values of every tracker at the recorded steps of one trial: tracker -> name -> (records,)."""
+    source, start = _begin(study, trackers, trial)
+
+    def advance(n: jax.Array, carry: Any) -> Any:
+        data, states = carry
+        data, observation = source.step(data, n)
+        return data, {name: t.step(states[name], n, observation) for name, t in trackers.items()}
+
+    def segment(carry: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+        carry = jax.lax.fori_loop(ends[0], ends[1], advance, carry)
+        states = carry[1]
+        return carry, {name: t.values(states[name], ends[1] - 1) for name, t in trackers.items()}
+
+    stops = study.recorded.astype(np.int32) + 1
+    starts = np.concatenate([np.ones(1, np.int32), stops[:-1]])
+    return jax.lax.scan(segment, start, (jnp.asarray(starts), jnp.asarray(stops)))[1]
+
+
+def _cumulative(study: Study) -> tuple[str, ...]:
+    """The running means that the study's metrics are made of."""
+    wanted = study.metrics
+    return tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
+
+
+def _trackers(study: Study, methods: Mapping[str, Estimator]) -> dict[str, Tracker]:
+    """What follows every method, and the oracle where a metric is measured against it."""
+    truth, cumulative = study.problem.mixture(study.precision), _cumulative(study)
+    trackers = {key: metrics.track(method, truth, tuple(study.metrics)) for key, method in methods.items()}
+    if cumulative:
+        trackers[ORACLE] = metrics.track(recursive.oracle(truth), truth, cumulative)
+    return trackers
+
+
+def _trial(
+    study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
+) -> dict[str, dict[str, jax.Array]]:
+    """Metrics of every method, and of the oracle on the same data, in one trial at one problem."""
+    wanted, cumulative = tuple(study.metrics), _cumulative(study)
+    values = _follow(study, trackers, trial)
+    for key in [key for key in trackers if key != ORACLE]:
+        for metric in cumulative:
+            values[key][f"excess_{metric}"] = values[key][metric] - values[ORACLE][metric]
+        values[key] = {m: values[key][m] for m in (*wanted, "finite")}
+    if cumulative:
+        values[ORACLE] = {metric: values[ORACLE][metric] for metric in (*cumulative, "finite")}
+    return values
+
+
+Options = dict[str, dict[str, Any]]  # key of a variant -> path -> its numbers
+Points = dict[str, Any]  # "index", "problem": path -> its numbers, "options": Options
+
+
+def _streamed(
+    study: Study, variants: Mapping[str, Variant], options: Options, trials: jax.Array, problems: int
+) -> Values:
+    """Values of the recursive methods at one of `problems`: key -> metric -> (E, records, trials).
+
+    One vmap a method over its own options: what does not depend on them, as the data and the other
+    methods, is not computed again, and `out_axes` would refuse it if it were.
+    """
+    copies = {key: len(x) for key, table in options.items() for x in table.values()}
+
+    def run(options: Options) -> Any:
+        methods = {key: study.make(v.name, {**v.static, **options[key]}) for key, v in variants.items()}
+        trackers = _trackers(study, methods)
+        _, states = jax.eval_shape(lambda: _begin(study, trackers, trials[0])[1])
+        carried = problems * sum(copies.get(key, 1) * chunks.nbytes(state) for key, state in states.items())
+        size = chunks.side_by_side(len(trials), carried)
+        values = chunks.in_chunks(lanes(lambda trial: _trial(study, trackers, trial)), trials, size)
+        return jax.tree.map(lambda x: x.T, values)
+
+    varied = [key for key in variants if options[key]]
+    for key in varied:
+        own: dict[str, int | None] = {other: 0 if other == key else None for other in options}
+        outputs = {other: own[other] for other in variants}
+        run = jax.vmap(run, in_axes=(own,), out_axes=outputs | ({ORACLE: None} if _cumulative(study) else {}))
+    values: Values = run(options)
+    return {
+        key: {name: x if key in varied else x[None] for name, x in table.items()}
+        for key, table in values.items()
+    }
+
+
+def _block(study: Study, variants: Mapping[str, Variant], first: jax.Array, points: Points) -> Values:
+    """Values of the block of trials that starts at `first`, NaN behind the last trial of the study.
+
+    Returns:
+      key -> metric -> (P, E, records, trials).
+    """
+    trials = first + jnp.arange(study.block_size, dtype=jnp.int32)
+    keep = trials < study.trials
+    batch, problems = study.batch, len(points["index"])
+    recursive, fitted = (
+        {key: v for key, v in variants.items() if (v.name in batch) == wanted} for wanted in (False, True)
+    )
+
+    def masked(values: Values) -> Values:
+        return jax.tree.map(lambda x: jnp.where(keep, x, jnp.nan), values)
+
+    def stream(points: Points) -> Values:
+        here = study.at(points["problem"])
+        return masked(_streamed(here, recursive, points["options"], trials, problems))
+
+    def fit(points: Points) -> Values:
+        return masked(prefixes.values(study.at(points["problem"]), fitted, points["options"], trials))
+
+    # Fits of one problem after another, as within it: none waits for the slowest.
+    return {**_everywhere(stream, points), **(jax.lax.map(fit, points) if fitted else {})}
+
+
+def _everywhere(values: Callable[[Points], Any], points: Points) -> Any:
+    """`values` at all points; a single one without vmap, which would make tracing a third longer."""
+    if len(points["index"]) > 1:
+        return jax.vmap(values)(points)
+    alone = values(jax.tree.map(lambda x: x[0], points))
+    return jax.tree.map(lambda x: x[None], alone)
+
+
+def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
+    """What the limits are made of, averaged over the first trials: name -> (P, records, ...)."""
+    trials = jnp.arange(min(study.trials, LIMIT_TRIALS), dtype=jnp.int32)
+
+    def at(points: Points) -> dict[str, jax.Array]:
+        here = study.at(points["problem"])
+        truth = here.problem.mixture(study.precision)
+        # The limits are those of normal noise; with another law there are none.
+        names = tuple(study.metrics) if study.problem.noise is None else ()
+        tracker = theory.track(truth, names, symmetric=study.problem.symmetric)
+        values = lanes(lambda trial: _follow(here, {"limit": tracker}, trial)["limit"])(trials)
+        found = {name: jnp.mean(x, axis=0) for name, x in values.items()}
+        if "scale" in study.metrics:
+            found["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
+        return found
+
+    return _everywhere(at, points)
+
+
+class Program:
+    """A study's compiled blocks on one device; calling it with a block's index gives arrays on the host."""
+
+    def __init__(self, study: Study, device: jax.Device):
+        self._study, self._device = study, device
+        self._plan = plan(study)
+        began = time.perf_counter()
+        with jax.enable_x64(study.precision == "float64"):
+            self._cells = [self._compile(cell) for cell in self._plan.cells]
+        self.compile_seconds = time.perf_counter() - began
+
+    def _compile(self, cell: Cell) -> tuple[jax.stages.Compiled, Points]:
+        points, here = _points(self._study, cell, self._device), self._study.at(cell.static)
+        variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
+        block = functools.partial(_block, here, variants)
+        return _compiled(block, self._device, self._first(0), points), points
+
+    def _first(self, block: int) -> jax.Array:
+        return jax.device_put(np.int32(block * self._study.block_size), self._device)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the largest of the programs holds while it runs."""
+        found = [run.memory_analysis() for run, _ in self._cells]
+        return max((m.temp_size_in_bytes + m.output_size_in_bytes for m in found if m), default=0)
+
+    def __call__(self, block: int) -> Values:
+        """Metrics of block `block`, and `finite`: estimator -> metric -> (rows, records, trials)."""
+        with jax.enable_x64(self._study.precision == "float64"):
+            running = [run(self._first(block), points) for run, points in self._cells]
+            computed = [jax.device_get(values) for values in running]
+        found: Values = {}
+        for name, places in self._plan.places.items():
+            tables = [computed[at.cell][f"{name}#{at.variant}"] for at in places]
+            found[name] = {
+                metric: np.stack(
+                    [t[metric][at.problem, at.option] for t, at in zip(tables, places, strict=True)]
+                )
+                for metric in tables[0]
+            }
+        if ORACLE in computed[0]:
+            found[ORACLE] = {
+                metric: np.stack(
+                    [computed[at.cell][ORACLE][metric][at.problem, 0] for at in self._plan.problems]
+                )
+                for metric in computed[0][ORACLE]
+            }
+        return found
+
+
+def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarray]]:
+    """Compile the limits of the study's metrics.
+
+    Returns:
+      A function that computes them: metric -> (problems, records).
+    """
+    layout, programs = plan(study), []
+    with jax.enable_x64(study.precision == "float64"):
+        for cell in layout.cells:
+            points = {**_points(study, cell, device), "options": {}}
+            run = _compiled(functools.partial(_limits, study.at(cell.static)), device, points)
+            programs.append((run, points))
+
+    def compute() -> dict[str, np.ndarray]:
+        with jax.enable_x64(study.precision == "float64"):
+            computed = [jax.device_get(run(points)) for run, points in programs]
+        found = {
+            name: np.stack([computed[at.cell][name][at.problem] for at in layout.problems])
+            for name in computed[0]
+            if all(name in table for table in computed)
+        }
+        if "information" in found:
+            shares = 1 if study.problem.symmetric else len(study.problem.weights)
+            found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
+        return found
+
+    return compute
+
+
+def _points(study: Study, cell: Cell, device: jax.Device) -> Points:
+    """A cell's numbers, on the device."""
+
+    def placed(columns: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        return {path: jax.device_put(x.astype(study.precision), device) for path, x in columns.items()}
+
+    options = {f"{v.name}#{k}": placed(v.own) for k, v in enumerate(cell.variants)}
+    index = jax.device_put(np.arange(cell.size, dtype=np.int32), device)
+    return {"index": index, "problem": placed(cell.problem), "options": options}
+
+
+def _compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> jax.stages.Compiled:
+    options = CPU_OPTIONS if device.platform == "cpu" else None
+    with _tracing:
+        lowered = jax.jit(function, compiler_options=options).lower(*args)
+    return lowered.compile()
+
+
+# Two threads that trace share one interpreter and slow each other down; compiling runs beside tracing.
+_tracing = threading.Lock()
+
+
+PROGRAMS = 16  # kept compiled; a program of many methods holds hundreds of megabytes
+
+_Key = tuple[Any, ...]
+_programs: OrderedDict[_Key, Program] = OrderedDict()
+_compiling: dict[_Key, threading.Lock] = {}
+_lock = threading.Lock()
+
+
+def program(study: Study, device: jax.Device) -> Program:
+    """The compiled program of a study on a device, made once a process while it is in use."""
+    # The fingerprint knows functions by their names only, and two can share one.
+    functions = tuple(table["method"] for table in study.estimators.values() if callable(table["method"]))
+    # What is done with a block's values does not change the program.
+    key = (study.fingerprint(but=("name", "reference", "until", "keep")), device, functions)
+    with _lock:
+        mine = _compiling.setdefault(key, threading.Lock())
+    with mine:
+        with _lock:
+            found = _programs.get(key)
+        if found is None:
+            found = Program(study, device)
+    with _lock:
+        _programs[key] = found
+        _programs.move_to_end(key)
+        while len(_programs) > PROGRAMS:
+            del _compiling[_programs.popitem(last=False)[0]]
+    return found

@@ -1,0 +1,104 @@
+"""Numbers and choices inside nested tables and dataclasses: found, replaced, checked, made plain."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmlr.study.declare import resolve
+
+
+def from_table(path: str, kind: type, table: Mapping[str, Any]) -> Any:
+    """A dataclass from a table with the names of its fields.
+
+    Raises:
+      ValueError: a name is unknown or missing.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    prefix = "" if path == "study" else f"{path}."
+    for key in table:
+        resolve.known(path, key, fields)
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in table:
+            raise ValueError(f"{prefix}{name} is missing")
+    return kind(**table)
+
+
+def replaced(node: Any, keys: Sequence[str], value: Any, path: str, *, existing: bool = False) -> Any:
+    """`node` with the leaf at `keys` replaced; only options of methods and processes may be new."""
+    if not keys:
+        if existing:
+            _check_leaf(path, node, value)
+        return value
+    head, *rest = keys
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        resolve.known(path, head, [field.name for field in dataclasses.fields(node)])
+        return dataclasses.replace(
+            node, **{head: replaced(getattr(node, head), rest, value, path, existing=existing)}
+        )
+    if not isinstance(node, Mapping):
+        raise ValueError(f"{path}: there is nothing called {head!r} inside a value")
+    if ".".join(keys) in node:  # a key that has dots itself, as the grid's have
+        head, rest = ".".join(keys), []
+    if rest and head not in node:
+        resolve.known(path, head, node)
+    return {**node, head: replaced(node.get(head), rest, value, path, existing=existing)}
+
+
+def _check_leaf(path: str, node: Any, value: Any) -> None:
+    """Raise ValueError unless a value of an axis may stand where `node` stood."""
+    if path.endswith(".method"):
+        raise ValueError(f"grid: {path} is not a number")
+    if isinstance(value, str) and (
+        isinstance(node, str) or (node is None and path.startswith("estimators."))
+    ):
+        return
+    if isinstance(value, bool) and (isinstance(node, bool) or node is None):
+        return
+    if isinstance(value, Mapping) and isinstance(node, Mapping) and path != "problem":
+        return
+    wanted_kind = "a table" if isinstance(node, Mapping) and path.count(".") else "a number"
+    whole = dataclasses.is_dataclass(node) or isinstance(node, Mapping | Sequence)
+    if whole and not isinstance(node, str):
+        raise ValueError(f"grid: {path} is not {wanted_kind}")
+    numbers(f"grid: {path}", value, scalar=True)
+
+
+def numbers(path: str, value: Any, *, scalar: bool = False) -> None:
+    """Raise ValueError unless `value` is made of numbers, or is one."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiu" or (scalar and array.ndim):
+        raise ValueError(f"{path} must be {'a number' if scalar else 'numbers'}, not {value!r}")
+
+
+def name_of(value: Any) -> Any:
+    """A function as "module:name"; anything else as it is."""
+    if not callable(value):
+        return value
+    return f"{value.__module__}:{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+
+
+def plain_or_same(value: Any) -> Any:
+    """Arrays inside tables and lists as lists, all else as it is."""
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(value).tolist()
+    if isinstance(value, Mapping):
+        return {key: plain_or_same(x) for key, x in value.items()}
+    return type(value)(map(plain_or_same, value)) if type(value) in (list, tuple) else value
+
+
+def plain(value: Any) -> Any:
+    """What JSON cannot write, as what it can."""
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(value).tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a study cannot hold {value!r}")

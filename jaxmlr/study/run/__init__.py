@@ -1,0 +1,1 @@
+"""Running blocks on devices and machines, and keeping what is finished."""

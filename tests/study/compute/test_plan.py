@@ -1,0 +1,110 @@
+"""Grids of all kinds: every point against a study of its own, nothing computed or compiled twice."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmlr.study import Study, run_study
+from jaxmlr.study.compute import program as programs
+from jaxmlr.study.compute.plan import plan
+
+METHODS = {
+    "seed": {"method": "two_step", "bound": 2.0},
+    "other": {"method": "second_moment"},
+}
+EM = {"em": {"method": "em", "at": [30], "start": "truth"}}
+
+
+def study(grid, **changes):
+    options = {
+        "name": "plan",
+        "seed": 5,
+        "trials": 6,
+        "block": 4,
+        "steps": 30,
+        "record": [3, 30],
+        "metrics": ["coefficient_error", "excess_misclassification"],
+        "problem": {"process": {"kind": "gaussian"}, "coefficients": [1.0, -1.5], "p": 0.7},
+        "estimators": METHODS,
+        "precision": "float64",
+        "grid": grid,
+    }
+    return Study(**options | changes)
+
+
+P, BOUND, GAIN, KIND = "problem.p", "estimators.seed.bound", "estimators.seed.gain", "problem.process"
+GRIDS = {
+    "two numbers": {P: [0.6, 0.8], BOUND: [1.0, 3.0]},
+    "a choice of a method": {P: [0.6, 0.8], GAIN: ["em", "newton"]},
+    "a choice of the problem": {
+        KIND: [{"kind": "gaussian"}, {"kind": "growing", "delta": 0.2}],
+        BOUND: [1.0, 3.0],
+    },
+    "together": {"zip": {P: [0.6, 0.8], "problem.noise_variance": [1.0, 0.5]}},
+    "union": [{P: [0.6], BOUND: [1.0, 3.0]}, {P: [0.8], BOUND: [3.0]}],
+    "of a batch method": {"estimators.em.max_iterations": [2, 5]},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_point_is_the_study_of_that_point(name):
+    whole = study(GRIDS[name], estimators=METHODS | EM if "batch" in name else METHODS)
+    found = run_study(whole, progress=False)
+    axes = [axis.name for axis in whole.axes]
+    flat = found.stack(all=axes).transpose(..., "all") if axes else found
+    for k in range(whole.size):
+        point = {path: column[k] for path, column in whole.points.items()}
+        alone = run_study(whole.at(point), progress=False)
+        here = flat.isel(all=k)
+        for variable in alone.data_vars:
+            np.testing.assert_allclose(
+                here[variable].values,
+                alone[variable].values,
+                rtol=1e-6 if variable.endswith(("sd", "se")) else 1e-8,
+                atol=1e-10,
+                err_msg=f"{name} {point} {variable}",
+            )
+
+
+def rows(grid):
+    return {name: len(places) for name, places in plan(study(grid, estimators=METHODS | EM)).places.items()}
+
+
+def test_the_axes_of_one_method_do_not_multiply_the_others():
+    assert rows(GRIDS["two numbers"]) == {"seed": 4, "other": 2, "em": 2}
+    assert rows(GRIDS["a choice of a method"]) == {"seed": 4, "other": 2, "em": 2}
+    assert rows(GRIDS["union"]) == {"seed": 3, "other": 2, "em": 2}
+    assert rows(GRIDS["of a batch method"]) == {"seed": 1, "other": 1, "em": 2}
+
+
+@pytest.mark.parametrize(
+    ("grid", "compiled"),
+    [
+        ({}, 1),
+        ({P: [0.55, 0.6, 0.7, 0.8], BOUND: [1.0, 2.0, 3.0]}, 1),
+        ({GAIN: ["em", "newton"], P: [0.6, 0.8]}, 1),
+        ({KIND: [{"kind": "gaussian"}, {"kind": "growing"}], P: [0.6, 0.8]}, 2),
+    ],
+)
+def test_one_compilation_for_each_shape_of_program(grid, compiled, monkeypatch):
+    made = []
+    real = programs._compiled
+    monkeypatch.setattr(programs, "_compiled", lambda *args: made.append(args) or real(*args))
+    planned = study(grid, seed=100 + len(grid) + 10 * compiled, estimators={"seed": METHODS["seed"]})
+    device = jax.local_devices()[0]
+    for block in range(planned.blocks):
+        programs.program(planned, device)(block)
+    assert len(made) == compiled
+    assert len(plan(planned).cells) == compiled
+
+
+def test_old_programs_are_let_go(monkeypatch):
+    monkeypatch.setattr(programs, "PROGRAMS", 2)
+    monkeypatch.setattr(programs, "_programs", type(programs._programs)())
+    monkeypatch.setattr(programs.Program, "_compile", lambda self, cell: None)
+    device = jax.local_devices()[0]
+    for seed in range(4):
+        programs.program(study({}, seed=seed), device)
+    assert len(programs._programs) == 2
+    assert set(programs._compiling) >= set(programs._programs)

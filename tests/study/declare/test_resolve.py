@@ -1,0 +1,148 @@
+"""From names and tables to functions: what is looked up, filled in and suggested."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmlr import Estimator, Info, batch, oracle, recursive, symmetric, two_step
+from jaxmlr.data import processes
+from jaxmlr.study.declare import resolve
+
+TRUTH = symmetric(jnp.array([1.0, -1.5]), 0.7, 0.5)
+
+
+@pytest.mark.parametrize("name", resolve.METHODS)
+def test_every_method_that_is_named_exists(name):
+    assert resolve.factory("here", name) is getattr(recursive, name)
+    assert not resolve.is_batch("here", {"method": name})
+
+
+@pytest.mark.parametrize("name", resolve.BATCH)
+def test_every_batch_method_that_is_named_exists(name):
+    assert resolve.factory("here", name) is getattr(batch, name)
+    assert resolve.is_batch("here", {"method": name})
+
+
+START = {"coefficients": [[1.0, 0.0], [0.0, 1.0]], "weights": [0.5, 0.5]}
+ADAM = {"name": "adam", "learning_rate": 0.1}
+
+
+def test_tables_inside_a_table_are_mixtures_and_transformations():
+    made = resolve.estimator(
+        "a", {"method": "online_gradient", "start": START, "transformation": ADAM}, TRUTH
+    )
+    start = made.mixture(made.init(2))
+    np.testing.assert_allclose(start.coefficients, START["coefficients"])
+    np.testing.assert_allclose(start.noise_variance, 1)
+    phi, y = jnp.array([1.0, 2.0]), jnp.array(3.0)
+    moved = made.mixture(made.step(made.init(2), (phi, y))[0])
+    np.testing.assert_allclose(
+        jnp.abs(moved.coefficients - start.coefficients), 0.1, rtol=1e-5
+    )  # as Adam does
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": {"weights": [0.5, 0.5]}}, "estimators.a.start.coefficients is missing"),
+        ({"start": START | {"weight": 1}}, "estimators.a.start: unknown name 'weight'"),
+        ({"start": START | {"weights": [0.5, 0.6]}}, "estimators.a.start: weights must sum to 1"),
+        ({"transformation": {"name": "adamm"}}, "estimators.a.transformation.name: unknown name 'adamm'"),
+        ({"transformation": {}}, "estimators.a.transformation.name must be the name of a gradient"),
+        ({"transformation": ADAM | {"rate": 1}}, "estimators.a.transformation: unknown name 'rate'"),
+        (
+            {"transformation": {"name": "constant_schedule", "value": 1.0}},
+            "constant_schedule is no gradient tr",
+        ),
+    ],
+)
+def test_tables_inside_a_table_are_checked(change, message):
+    table = {"method": "online_gradient", "start": START, "transformation": ADAM} | change
+    with pytest.raises(ValueError, match=message):
+        resolve.estimator("a", table, TRUTH)
+
+
+@pytest.mark.parametrize("name", resolve.PROCESSES)
+def test_every_process_that_is_named_exists_and_fits_any_dimension(name):
+    made = resolve.process({"kind": name})
+    for dim in (2 if name == "closed_loop" else 1, 4):
+        resolve.fits("here", made, dim, "float64")
+    assert name in vars(processes)
+
+
+def test_a_method_may_be_a_function_or_where_to_import_it_from():
+    assert resolve.factory("here", two_step) is two_step
+    assert resolve.factory("here", "jaxmlr:two_step") is two_step
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("scal", "did you mean 'scale'"),
+        ("scalee", "did you mean 'scale'"),
+        ("xyz", "it must be one of bound, scale"),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest_or_lists_all(name, hint):
+    with pytest.raises(ValueError, match=rf"^here: unknown name '{name}'; {hint}"):
+        resolve.known("here", name, ["scale", "bound"])
+
+
+def test_facts_of_the_problem_are_filled_in_unless_the_table_has_them():
+    for table, variance in (({}, 0.5), ({"noise_variance": 2.0}, 2.0)):
+        made = resolve.estimator("a", {"method": "two_step"} | table, TRUTH)
+        assert made.mixture(made.init(2)).noise_variance == variance
+    known = resolve.estimator("a", {"method": "oracle"}, TRUTH)
+    np.testing.assert_array_equal(known.mixture(known.init(2)).coefficients, TRUTH.coefficients)
+    lone = resolve.estimator("a", {"method": "least_squares"}, TRUTH)  # takes neither
+    assert lone.mixture(lone.init(2)).coefficients.shape == (1, 2)
+
+
+def test_lists_become_arrays():
+    made = resolve.estimator("a", {"method": "two_step", "initial_direction": [0.5, 0.25]}, TRUTH)
+    np.testing.assert_array_equal(made.init(2).direction, [0.5, 0.25])
+
+
+def drifting(dtype):
+    """A method whose state changes its dtype or shape in a step."""
+    base = oracle(TRUTH)
+
+    def step(state, row):
+        del row
+        return state._replace(weights=dtype(state.weights)), Info(jnp.int32(0), jnp.ones(()))
+
+    return Estimator(base.init, step, base.mixture)
+
+
+@pytest.mark.parametrize("change", [lambda x: x.astype(jnp.float32), lambda x: x[:1], lambda x: (x, x)])
+def test_a_step_that_changes_its_state_is_refused(change):
+    made = drifting(change)
+    start, _ = resolve.state("here", made, 2, "float64")
+    with pytest.raises(ValueError, match=r"^here: the state must"):
+        resolve.steps("here", made, start, 2, "float64")
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_what_goes_wrong_in_a_step_is_one_line_that_names_the_method(error):
+    def step(state, row):
+        raise error("first line\nsecond line")
+
+    made = oracle(TRUTH)._replace(step=step)
+    start, mixture = resolve.state("here", made, 2, "float64")
+    assert mixture.coefficients.shape == (2, 2)
+    with pytest.raises(ValueError, match=r"^here: first line$"):
+        resolve.steps("here", made, start, 2, "float64")
+    with pytest.raises(ValueError, match=r"^here: the mixture has d = 2, the data d = 3"):
+        resolve.state("here", made, 3, "float64")
+
+
+def test_shapes_are_found_without_running_anything():
+    def init(dim, key=None, dtype=None):
+        assert isinstance(key, jax.core.Tracer)
+        return jax.random.normal(key, (dim,), dtype)
+
+    made = Estimator(init, lambda state, row: (state, Info(jnp.int32(0), row[1])), lambda state: TRUTH)
+    start, _ = resolve.state("here", made, 2, "float32")
+    assert (start.shape, start.dtype) == ((2,), jnp.float32)
+    resolve.steps("here", made, start, 2, "float32")
