@@ -6,6 +6,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
+from jaxmlr import registry
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.stream import Stream
 
@@ -18,7 +19,8 @@ class MixtureRegressor:
 
     Args:
       n_components: K.
-      method: one of `jaxmlr.fitting.methods.RECURSIVE`.
+      method: a recursive method, by a name of `jaxmlr.registry.RECURSIVE`, by "package.module:function", or a
+        function that makes an `Estimator`.
       fit_intercept: whether every line has an intercept.
       options: keyword arguments of the method.
       seed: of the start.
@@ -31,7 +33,7 @@ class MixtureRegressor:
         self,
         n_components: int = 2,
         *,
-        method: str = "multistart_em",
+        method: Any = registry.RECOMMENDED["lines"],
         fit_intercept: bool = True,
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -49,8 +51,8 @@ class MixtureRegressor:
         """
         if self._stream is None:
             self.names = tuple(sorted(x))
-            made = methods.estimator(self.method, self.n_components, tuple(dict(self.options or {}).items()))
-            self._stream = Stream(made, len(self.names) + self.fit_intercept, jax.random.key(self.seed))
+            dim = len(self.names) + self.fit_intercept
+            self._stream = methods.stream(self.method, self.n_components, self.options, dim, self.seed)
         if not np.isfinite(y):
             raise ValueError(f"y must be finite, not {y}")
         self._stream.update(self._row(x), np.array([y], np.float64))

@@ -12,18 +12,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from jaxmlr import registry
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.scaling import Units
-from jaxmlr.fitting.stream import Stream
 from jaxmlr.mixture import Mixture
 
 
 def _is_recursive(model: "MixtureOfLinearRegressions") -> bool:
-    if model.method in methods.RECURSIVE:
-        return True
-    raise AttributeError(
-        f"method {model.method!r} has no partial_fit; the recursive methods are {methods.RECURSIVE}"
-    )
+    try:
+        registry.find(model.method, kind="recursive")
+    except ValueError as error:
+        raise AttributeError(f"method {model.method!r} has no partial_fit: {error}") from error
+    return True
 
 
 class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -31,9 +31,9 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
 
     Args:
       n_components: K.
-      method: "fit" (the best of many starts), "em" or "hard_em" (from one start), or a recursive method:
-        "fisher_scoring", "two_step", "symmetric_em", "second_moment" (two lines, beta and -beta),
-        "multistart_em", "recursive_em", "midpoint_em", "least_squares".
+      method: a name of `jaxmlr.registry.METHODS`, such as "fit" (the best of many starts), "em" (from one
+        start) or, of the recursive ones, "fisher_scoring" (two lines, beta and -beta) and "multistart_em" (K
+        lines); or "package.module:function" or the function itself, as `jaxmlr.registry.find` takes it.
       fit_intercept: whether every line has an intercept; False keeps x as it is.
       options: keyword arguments of the method, as jaxmlr's function of that name takes them.
       random_state: fixes the random starts.
@@ -55,7 +55,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         self,
         n_components: int = 2,
         *,
-        method: str = "fit",
+        method: Any = "fit",
         fit_intercept: bool = True,
         options: Mapping[str, Any] | None = None,
         random_state: Any = None,
@@ -85,7 +85,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         """
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True, ensure_min_samples=2)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        if self.method in methods.RECURSIVE:
+        if registry.find(self.method).kind == "recursive":
             if sample_weight is not None:
                 raise ValueError(f"method {self.method!r} takes no sample_weight")
             return self._start(X, seed)._advance(X, y)
@@ -180,9 +180,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         return self._regressors(X).astype(np.float64), y.astype(np.float64)
 
     def _start(self, X: np.ndarray, seed: int) -> Self:
-        made = methods.estimator(self.method, self.n_components, tuple(dict(self.options or {}).items()))
         dim = X.shape[1] + self.fit_intercept
-        self._stream = Stream(made, dim, jax.random.key(seed), X.dtype)
+        self._stream = methods.stream(self.method, self.n_components, self.options, dim, seed, X.dtype)
         return self
 
     def _advance(self, X: np.ndarray, y: np.ndarray) -> Self:

@@ -12,7 +12,7 @@ import optax
 import pytest
 from hypothesis import settings
 
-from jaxmlr import Mixture, __main__, batch, diagnosed, recursive, symmetric
+from jaxmlr import Mixture, __main__, batch, diagnosed, recursive, registry, symmetric
 from jaxmlr._xla import cache, host
 
 jax.config.update("jax_enable_x64", True)
@@ -63,48 +63,32 @@ def call(monkeypatch, capsys):
 LINES = Mixture(np.array([[1.0, 0.5], [-0.5, 0.2]]), np.array([0.6, 0.4]), np.array([1.0, 2.0]))
 OPPOSITE = symmetric(np.array([1.0, -1.5]), 0.7)
 
-RECURSIVE = {  # a new method is one line here: a function that makes an Estimator of two regressors
-    "two_step": lambda: recursive.two_step(1.0),
+RECURSIVE = {  # the registry's example of every recursive method, and more settings of some
+    **{name: registry.METHODS[name].example or registry.METHODS[name].factory for name in registry.RECURSIVE},
     "two_step newton": lambda: recursive.two_step(1.0, gain="newton", bound=3.0, delta=0.2, delay=5),
     "two_step free": lambda: recursive.two_step(2.0, bound=np.inf, initial_covariance=np.array([1.0, 2.0])),
-    "least_squares": lambda: recursive.least_squares(),
     "least_squares weighted": lambda: recursive.least_squares(delta=0.3, initial_covariance=10.0),
     "least_squares forgetting": lambda: recursive.least_squares(forgetting=0.98),
     "least_squares sqrt": lambda: recursive.least_squares(forgetting=0.98, form="sqrt"),
-    "oracle": lambda: recursive.oracle(OPPOSITE),
-    "symmetric_em": lambda: recursive.symmetric_em(),
     "symmetric_em all": lambda: recursive.symmetric_em(
         4.0, gain="em", learn_weights=True, learn_variance=True, forgetting=0.98
     ),
-    "midpoint_em": lambda: recursive.midpoint_em(4.0, learn_variance=True, forgetting=0.98),
-    "recursive_em": lambda: recursive.recursive_em(3, gain="em"),
+    "midpoint_em all": lambda: recursive.midpoint_em(4.0, learn_variance=True, forgetting=0.98),
     "recursive_em all": lambda: recursive.recursive_em(
         2, np.full(2, 4.0), learn_variance=True, forgetting=0.98
     ),
-    "online_em": lambda: recursive.online_em(LINES),
-    "online_gradient": lambda: recursive.online_gradient(
-        optax.adam(1e-2), LINES, learn_weights=True, learn_variance=True
-    ),
     "online_gradient symmetric": lambda: recursive.online_gradient(optax.sgd(1e-3), OPPOSITE, symmetric=True),
-    "second_moment": lambda: recursive.second_moment(),
-    "fisher_scoring": lambda: recursive.fisher_scoring(burn_in=20),
     "fisher_scoring forgetting": lambda: recursive.fisher_scoring(burn_in=20, forgetting=0.98),
     "diagnosed": lambda: diagnosed(recursive.two_step(1.0, gain="newton", bound=3.0)),
-    "multistart_em": lambda: recursive.multistart_em(3, candidates=3, burn_in=10, search=30),
 }
 
 BATCH = {  # likewise: a function of (phi (n, 2), y (n,), key) to a Fit of two components
-    "em": lambda phi, y, key: batch.em(phi, y, LINES, max_iterations=50),
+    **{name: registry.METHODS[name].example for name in registry.BATCH},
     "em equal_variance": lambda phi, y, key: batch.em(phi, y, LINES, max_iterations=50, equal_variance=True),
     "em symmetric": lambda phi, y, key: batch.em(
         phi, y, OPPOSITE, max_iterations=50, tie="symmetric", known_variance=True
     ),
-    "hard_em": lambda phi, y, key: batch.hard_em(phi, y, LINES, max_iterations=50),
-    "gradient": lambda phi, y, key: batch.gradient(phi, y, LINES, max_iterations=50),
     "gradient adam": lambda phi, y, key: batch.gradient(phi, y, LINES, optax.adam(1e-2), max_iterations=50),
-    "fit": lambda phi, y, key: batch.fit(
-        phi, y, 2, key, starts={"spread_lines": 4}, finalists=2, max_iterations=50
-    ),
 }
 
 

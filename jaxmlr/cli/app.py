@@ -187,7 +187,9 @@ def fit(
     components: Annotated[
         str, typer.Option(metavar="K|A:B", help="How many lines, or a range to choose from.")
     ] = "2",
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(methods.METHODS)}.")] = "fit",
+    method: Annotated[
+        str, typer.Option(help=f"One of {', '.join(methods.METHODS)}; or package.module:function.")
+    ] = "fit",
     criterion: Annotated[str, typer.Option(help="aic, bic or icl: what chooses from a range.")] = "bic",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
     kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",

@@ -34,14 +34,14 @@ def fit(
       ValueError: what the user got wrong, in one line.
       OSError: a file that cannot be read or written.
     """
-    _check.choice("--method", method, methods.METHODS)
+    record = methods.for_table(method)
     _check.choice("--criterion", criterion, ("aic", "bic", "icl"))
     _check.choice("--format", kind, FORMATS)
     counts = _counts(components)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; it must be a folder")
     cache.keep()
-    if method in methods.RECURSIVE:
+    if record.kind == "recursive":
         if len(counts) > 1:
             raise ValueError(
                 f"--components {components}: {method} takes one number; a range needs a batch method"

@@ -1,58 +1,139 @@
-"""Methods by name for data at hand: what the command line and scikit-learn run."""
+"""Methods by name for data at hand: what the command line, scikit-learn and river run."""
 
 import functools
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
-from jaxmlr import _check, recursive
-from jaxmlr.batch import Fit, em, fit, hard_em
+from jaxmlr import _check, registry
+from jaxmlr.batch import Fit
 from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.batch.starts.kinds import spread_lines
 from jaxmlr.estimator import Estimator
+from jaxmlr.fitting.stream import Stream
 
-BATCH = ("fit", "em", "hard_em")
-SYMMETRIC = ("fisher_scoring", "two_step", "symmetric_em", "second_moment")  # two lines, beta and -beta
-RECURSIVE = (*SYMMETRIC, "multistart_em", "recursive_em", "midpoint_em", "least_squares")
-METHODS = (*BATCH, *RECURSIVE)
-_COMPONENTS = dict.fromkeys((*SYMMETRIC, "midpoint_em"), 2) | {"least_squares": 1}
+METHODS = tuple(name for name, method in registry.METHODS.items() if not method.missing)  # rows are enough
 
 
-@functools.cache
-def estimator(method: str, components: int, options: tuple[tuple[str, Any], ...] = ()) -> Estimator:
-    """The recursive method of a name; the same arguments give the same object, compiled once.
-
-    Args:
-      method: one of `RECURSIVE`.
-      components: K.
-      options: keyword arguments of the method, in pairs.
+def for_table(method: str, label: str = "--method") -> registry.Method:
+    """The record of a method that can be fitted to a table, with no more than its rows and K.
 
     Raises:
-      ValueError: another name, a K that the method does not have, or a bad option.
+      ValueError: as `registry.find`; or the method needs more, such as a start.
     """
-    _check.choice("method", method, RECURSIVE)
+    record = registry.find(method, label=label)
+    if record.missing:
+        needs = " and ".join(record.missing)
+        raise ValueError(f"{label}: {method!r} needs {needs}, which a table does not give")
+    return record
+
+
+class _Options:
+    """Keyword arguments that can be compared, arrays and lists of numbers included."""
+
+    def __init__(self, values: Mapping[str, Any]):
+        lists = {name for name, value in values.items() if type(value) in (list, tuple)}
+        self.values = {
+            name: np.asarray(value, np.float64) if name in lists else value for name, value in values.items()
+        }
+        leaves, structure = jax.tree.flatten(self.values)
+        self.content = structure, tuple(map(_content, leaves))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Options) and self.content == other.content
+
+    def __hash__(self) -> int:
+        return hash(self.content)
+
+
+def _content(leaf: Any) -> Any:
+    if isinstance(leaf, np.ndarray | jax.Array):
+        array = np.asarray(leaf)
+        return array.dtype.name, array.shape, array.tobytes()
+    return type(leaf), leaf
+
+
+def estimator(method: Any, components: int, options: Mapping[str, Any] | None = None) -> Estimator:
+    """A recursive method for K components; equal arguments give the same object, compiled once.
+
+    Args:
+      method: as `registry.find` takes it.
+      components: K, given to the method where it has a parameter of that name.
+      options: keyword arguments of the method; lists of numbers become arrays.
+
+    Raises:
+      ValueError: no such method, a K that the method does not have, a bad or a missing option.
+    """
+    record = registry.find(method, kind="recursive")
     _check.whole("components", components, at_least=1)
-    fixed = _COMPONENTS.get(method)
-    if fixed is not None and components != fixed:
-        raise ValueError(f"method {method!r} has {fixed} components, not {components}")
-    given = dict(options)
-    if method in ("multistart_em", "recursive_em"):
+    if record.components is not None and components != record.components:
+        raise ValueError(f"method {method!r} has {record.components} components, not {components}")
+    given = dict(record.table_options) | _checked(record, method, options)
+    missing = [name for name in record.missing if name not in given]
+    if missing:
+        raise ValueError(f"method {method!r} needs {' and '.join(missing)}, given as an option")
+    if "components" in record.parameters:
         given = {"components": components} | given
-    if method in ("recursive_em", "midpoint_em", "symmetric_em"):
-        given = {"learn_variance": True} | given
-    if method == "symmetric_em":
-        given = {"learn_weights": True} | given
+    return _estimator(method, _Options(given))
+
+
+@functools.lru_cache(maxsize=256)
+def _estimator(method: Any, options: _Options) -> Estimator:
+    record = registry.find(method)
     try:
-        made: Estimator = getattr(recursive, method)(**given)
+        built = record.factory(**options.values)
     except TypeError as error:
         raise ValueError(f"method {method!r}: {error}") from error
-    return made
+    if not isinstance(built, Estimator):
+        raise ValueError(f"method {method!r} returns {built!r}, which is no Estimator")
+    return built
+
+
+def _checked(record: registry.Method, method: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options, each of which must be the name of a parameter."""
+    parameters = record.parameters
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for name in options or {}:
+            if name not in parameters:
+                raise ValueError(f"method {method!r} has no option {name!r}; it has {', '.join(parameters)}")
+    return dict(options or {})
+
+
+def stream(
+    method: Any,
+    components: int,
+    options: Mapping[str, Any] | None,
+    dim: int,
+    seed: int,
+    dtype: DTypeLike = np.float64,
+) -> Stream:
+    """A recursive method that waits for rows.
+
+    Args:
+      method: as in `estimator`.
+      components: as in `estimator`.
+      options: as in `estimator`.
+      dim: d, the number of regressors.
+      seed: of the start.
+      dtype: of state and rows.
+
+    Raises:
+      ValueError: as `estimator`; or the estimate has another number of components.
+    """
+    started = Stream(estimator(method, components, options), dim, jax.random.key(seed), dtype)
+    has = len(started.mixture().weights)
+    if has != components:
+        raise ValueError(f"method {method!r} has {has} components, not {components}")
+    return started
 
 
 def batch(
-    method: str,
+    method: Any,
     phi: np.ndarray,
     y: np.ndarray,
     components: int,
@@ -63,8 +144,11 @@ def batch(
 ) -> Fit:
     """A batch method on float64 rows, filled up so that tables of similar length share one program.
 
+    A method is given what it has parameters for: `components`, a `key`, a `start` of kind "spread_lines",
+    and `row_weights`; one that has no `row_weights` gets the rows as they are.
+
     Args:
-      method: one of `BATCH`; "em" and "hard_em" begin at one start of kind "spread_lines".
+      method: as `registry.find` takes it.
       phi: (n, d).
       y: (n,).
       components: K.
@@ -76,23 +160,32 @@ def batch(
       The method's Fit, in float64.
 
     Raises:
-      ValueError: as the method.
+      ValueError: no such method, a bad option, or as the method.
     """
-    _check.choice("method", method, BATCH)
-    n = len(y)
-    size = max(64, 1 << (n - 1).bit_length()) if n <= 16_384 else n
+    record = registry.find(method, kind="batch")
+    n, parameters = len(y), record.parameters
+    _check.whole("components", components, at_least=1)
+    if components > n:
+        raise ValueError(f"components must be at most the number of rows, which is {n}, not {components}")
+    given = _checked(record, method, options)
+    weighted = "row_weights" in parameters
+    if row_weights is not None and not weighted and np.any(row_weights != 1):
+        raise ValueError(f"method {method!r} takes no row_weights")
+    size = max(64, 1 << (n - 1).bit_length()) if weighted and n <= 16_384 else n
     with jax.enable_x64(True):
         weight = np.zeros(size)
         weight[:n] = 1 if row_weights is None else row_weights
         full = np.zeros((size, phi.shape[1])), np.zeros(size)
         full[0][:n], full[1][:n] = phi, y
         key = jax.random.key(seed)
-        if method == "fit":
-            found = fit(*full, components, key, row_weights=weight, **options)
-        else:
-            start = _spread(Data(*map(jnp.asarray, (*full, weight))), key, components)
-            found = {"em": em, "hard_em": hard_em}[method](*full, start, row_weights=weight, **options)
-        return jax.tree.map(np.asarray, found)
+        facts: dict[str, Any] = {"components": components, "key": key, "row_weights": weight}
+        if "start" in parameters and "start" not in given:
+            facts["start"] = _spread(Data(*map(jnp.asarray, (*full, weight))), key, components)
+        given = {name: fact for name, fact in facts.items() if name in parameters} | given
+        fitted = record.factory(*full, **given)
+        if not isinstance(fitted, Fit):
+            raise ValueError(f"method {method!r} returns {fitted!r}, which is no Fit")
+        return jax.tree.map(np.asarray, fitted)
 
 
 @functools.partial(jax.jit, static_argnames="components")

@@ -172,7 +172,10 @@ BAD = {
     "x,y\n0,2\n2,2\n": (["--formula", "x"], "name the response column"),
     "a,y\n1,2\n": (["--response", "y", "--components", "0"], "--components"),
     "b,y\n1,2\n": (["--response", "y", "--components", "3:1"], "--components"),
-    "c,y\n1,2\n": (["--response", "y", "--method", "magic"], "--method must be one of"),
+    "c,y\n1,2\n": (
+        ["--response", "y", "--method", "magic"],
+        "--method: unknown name 'magic'; it must be one of",
+    ),
     "d,y\n1,2\n": (["--response", "y", "--method", "fisher_scoring", "--components", "1:3"], "one number"),
     "e,y\n1,2\n": (
         ["--response", "y", "--method", "fisher_scoring", "--components", "3"],

@@ -12,12 +12,12 @@ import pandas as pd
 from jax.flatten_util import ravel_pytree
 from scipy.stats import f as f_distribution
 
+from jaxmlr import registry
 from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, icl
 from jaxmlr.batch.fit import MIXED
 from jaxmlr.batch.fit import fit as best_of_many
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.scaling import Units
-from jaxmlr.fitting.stream import Stream
 from jaxmlr.fitting.tables import read
 from jaxmlr.fitting.tables.design import Design, Observations
 from jaxmlr.mixture import Mixture
@@ -95,7 +95,7 @@ def fit_rows(
       design: names of the columns.
       rows: of `design`.
       components: the K to try.
-      method: one of `methods.BATCH`.
+      method: a batch method, as `registry.find` takes it.
       seed: of the random starts.
       criterion: "aic", "bic" or "icl".
 
@@ -227,7 +227,7 @@ def fit_stream(
       response: as in `Design.learn`.
       formula: as in `Design.learn`.
       components: K.
-      method: one of `methods.RECURSIVE`.
+      method: a recursive method, as `registry.find` takes it.
       seed: of the start.
       chunk: rows read at a time.
 
@@ -237,16 +237,17 @@ def fit_stream(
     Raises:
       ValueError: as `read.chunks`, `Design` and `check`.
     """
-    made = methods.estimator(method, components)
+    methods.estimator(method, components)  # what is wrong with it is said before a file is read
+    symmetric = registry.find(method).symmetric
     design, units, stream = None, None, None
     used = dropped = 0
     for frame in read.chunks(source, chunk):
         if design is None or units is None or stream is None:
             design, rows = Design.learn(frame, response, formula)
             check(design, rows, components)
-            centre = method not in methods.SYMMETRIC
-            units = Units.of(rows.phi, rows.y, design.intercept, centre_response=centre)
-            stream = Stream(made, rows.phi.shape[1], jax.random.key(seed))
+            # A method of unknown symmetry may be symmetric, and is right without a centred response too.
+            units = Units.of(rows.phi, rows.y, design.intercept, centre_response=symmetric is False)
+            stream = methods.stream(method, components, None, rows.phi.shape[1], seed)
         else:
             rows = design.observations(frame)
         info = stream.update(*units.apply(rows.phi, rows.y))

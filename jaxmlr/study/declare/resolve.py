@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 import optax
 from jax.typing import DTypeLike
 
-from jaxmlr import _check, batch, recursive
+from jaxmlr import _check, registry
 from jaxmlr.batch import starts
 from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.data import disturbances, processes
@@ -22,20 +21,6 @@ from jaxmlr.mixture import Mixture
 
 PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited", "closed_loop")
 DISTURBANCES = ("gaussian", "student_t", "laplace", "skewed", "contaminated", "heteroscedastic")
-METHODS = (
-    "two_step",
-    "fisher_scoring",
-    "multistart_em",
-    "symmetric_em",
-    "midpoint_em",
-    "recursive_em",
-    "online_em",
-    "second_moment",
-    "online_gradient",
-    "least_squares",
-    "oracle",
-)
-BATCH = ("em", "fit", "gradient", "hard_em")
 STARTS = ("truth", *starts.KINDS)
 
 PrefixValues = dict[str, dict[str, jax.Array]]
@@ -113,24 +98,9 @@ def _of_kind(path: str, table: Mapping[str, Any], module: Any, kinds: tuple[str,
     return call(path, getattr(module, table["kind"]), options)
 
 
-def factory(path: str, method: Any) -> Callable[..., Estimator]:
-    """The function behind a method's name: one of `METHODS`, or "package.module:function"."""
-    if callable(method):
-        return method
-    if not isinstance(method, str):
-        raise ValueError(f"{path}.method must be a name, not {method!r}")
-    if ":" not in method:
-        known(f"{path}.method", method, (*METHODS, *BATCH))
-        return getattr(batch if method in BATCH else recursive, method)
-    module, _, name = method.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}.method: cannot import {method!r}: {error}") from error
-    if not callable(found):
-        raise ValueError(f"{path}.method: {method!r} is not a function")
-    made: Callable[..., Estimator] = found
-    return made
+def factory(path: str, method: Any) -> Callable[..., Any]:
+    """The function behind a method: a registered name, "package.module:function", or the function itself."""
+    return registry.find(method, label=f"{path}.method").factory
 
 
 def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
@@ -142,7 +112,7 @@ def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
     """
     path = f"estimators.{name}"
     if "method" not in table:
-        raise ValueError(f"{path}: method is missing; it must be one of {', '.join((*METHODS, *BATCH))}")
+        raise ValueError(f"{path}: method is missing; it must be one of {', '.join(registry.METHODS)}")
     make = factory(path, table["method"])
     options = _options(path, table, truth)
     facts = {
@@ -162,11 +132,7 @@ def is_batch(path: str, table: Mapping[str, Any]) -> bool:
     """Whether a table's method takes whole data sets: its first two parameters are phi and y."""
     if "method" not in table:
         return False
-    try:
-        parameters = inspect.signature(factory(path, table["method"])).parameters
-    except TypeError:
-        return False
-    return list(parameters)[:2] == ["phi", "y"]
+    return registry.find(table["method"], label=f"{path}.method").kind == "batch"
 
 
 def batch_method(name: str, table: Mapping[str, Any], truth: Mixture, steps: int) -> Batch:

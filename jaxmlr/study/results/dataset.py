@@ -10,8 +10,8 @@ import xarray as xr
 
 from jaxmlr.evaluation import diagnostics
 from jaxmlr.study.declare import grid
-from jaxmlr.study.results import statistics
 from jaxmlr.study.declare.spec import Study
+from jaxmlr.study.results import statistics
 from jaxmlr.study.results.statistics import Summary
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}

@@ -5,20 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmlr import Estimator, Info, batch, oracle, recursive, symmetric, two_step
+from jaxmlr import Estimator, Info, batch, oracle, recursive, registry, symmetric, two_step
 from jaxmlr.data import processes
 from jaxmlr.study.declare import resolve
 
 TRUTH = symmetric(jnp.array([1.0, -1.5]), 0.7, 0.5)
 
 
-@pytest.mark.parametrize("name", resolve.METHODS)
+@pytest.mark.parametrize("name", registry.RECURSIVE)
 def test_every_method_that_is_named_exists(name):
     assert resolve.factory("here", name) is getattr(recursive, name)
     assert not resolve.is_batch("here", {"method": name})
 
 
-@pytest.mark.parametrize("name", resolve.BATCH)
+@pytest.mark.parametrize("name", registry.BATCH)
 def test_every_batch_method_that_is_named_exists(name):
     assert resolve.factory("here", name) is getattr(batch, name)
     assert resolve.is_batch("here", {"method": name})
