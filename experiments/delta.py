@@ -13,6 +13,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import xarray as xr
 
+from jaxmlr.fitting import style
+
 EXPONENT, GROWTH = "estimators.em.delta", "problem.process.delta"
 
 
@@ -33,24 +35,28 @@ def main():
     exponents = normal[EXPONENT].values
     print("| regressors | " + " | ".join(f"delta = {x:g}" for x in exponents) + " | bound |")
     print("|---" * (2 + len(exponents)) + "|")
-    figure, panels = plt.subplots(1, len(cases), figsize=(14, 3.5), layout="constrained", sharey=True)
+    plt.rcParams.update(style.settings(10))
+    figure, panels = plt.subplots(1, len(cases), figsize=(10, 3), layout="constrained", sharey=True)
     for panel, (name, found) in zip(panels, cases.items(), strict=True):
         last = found.isel(step=-1)
         cells = []
-        for x in exponents:
+        for k, x in enumerate(exponents):
             at = last.sel({EXPONENT: x})
             rms, mean = float(at["coefficient_error_rms"]), float(at["coefficient_error_mean"])
             cells.append(f"{rms:.4f} ({float(at['coefficient_error_se']) / mean:.1%})")
             curve = found["coefficient_error_rms"].sel({EXPONENT: x})
-            panel.loglog(found["step"], curve, label=f"delta = {x:g}")
+            look = {"color": style.PALETTE[k], "linestyle": style.DASHES[k % len(style.DASHES)]}
+            panel.loglog(found["step"], curve, label=rf"$\delta$ = {x:g}", **look)
         limit = found["coefficient_error_theory"]
         limit = limit.isel({dim: 0 for dim in limit.dims if dim != "step"})
-        panel.loglog(found["step"], limit, "k:", label="Cramer-Rao bound")
-        panel.set(title=name, xlabel="n")
+        panel.loglog(found["step"], limit, "k:", label="Cramér-Rao bound")
+        panel.set(
+            title=name.replace("|phi|^2 ~ n^", r"$|\varphi|^2 \sim n^\delta$, $\delta$ = "), xlabel="$n$"
+        )
         print(f"| {name} | " + " | ".join(cells) + f" | {float(limit[-1]):.4f} |")
     panels[0].set_ylabel("rms coefficient error")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right", fontsize=8)
-    figure.savefig(arguments.figure, dpi=110)
+    style.legend(figure, *panels[0].get_legend_handles_labels())
+    style.save(figure, [Path(arguments.figure)])
 
 
 if __name__ == "__main__":

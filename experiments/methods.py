@@ -15,10 +15,12 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from jaxmlr.registry import COLOURS
 
 from jaxmlr import run, simulate
+from jaxmlr.fitting import style
 from jaxmlr.study import Study, run_study
-from jaxmlr.study.results.curves import COLOURS
+from jaxmlr.study.results.curves import methods_of
 
 HERE = Path(__file__).parent
 STUDIES = {"methods": "eq. (17)", "methods_iid": "normal regressors", "methods_k3": "K = 3, d = 3"}
@@ -52,9 +54,9 @@ def relative(found: xr.Dataset) -> xr.DataArray:
 def figure(found: dict[str, xr.Dataset], times: dict[str, dict[str, float]], path: Path) -> None:
     """Upper row: error against n; lower row: error at n = 10,000 against seconds, batch methods filled."""
     p = 0.6
-    drawn, panels = plt.subplots(2, 3, figsize=(13, 8), layout="constrained", sharey=True)
-    names = [name for data in found.values() for name in data["estimator"].values.tolist()]
-    place = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    plt.rcParams.update(style.settings(10))
+    drawn, panels = plt.subplots(2, 3, figsize=(10, 6.5), layout="constrained", sharey=True)
+    looks = style.line_styles({k: v for data in found.values() for k, v in methods_of(data).items()}, COLOURS)
     for column, (study, data) in enumerate(found.items()):
         at = data.sel({"problem.p": p}) if "problem.p" in data.dims else data
         ratio = relative(at)
@@ -62,23 +64,22 @@ def figure(found: dict[str, xr.Dataset], times: dict[str, dict[str, float]], pat
         for name in at["estimator"].values.tolist():
             batch = name not in Study.from_toml(HERE / f"{study}.toml").recursive
             mine = ratio.sel(estimator=name).dropna("step")
-            turn, colour = divmod(place[name], len(COLOURS))
-            style = {"color": COLOURS[colour], "marker": "os^v"[turn], "markersize": 5}
-            upper.plot(mine["step"], mine, label=name, linestyle=":" if batch else "-", **style)
-            lower.plot(times[study][name], mine[-1], **style, fillstyle="full" if batch else "none")
-        title = STUDIES[study] + (f", p = {p}" if "problem.p" in data.dims else "")
-        upper.set(xscale="log", yscale="log", title=title, xlabel="observations n")
-        lower.set(xscale="log", yscale="log", xlabel=f"seconds for one data set of n = {AT:,}")
+            look = {"color": looks[name].color, "marker": looks[name].marker, "markersize": 5}
+            upper.plot(mine["step"], mine, label=name, linestyle=":" if batch else "-", **look)
+            lower.plot(times[study][name], mine[-1], **look, fillstyle="full" if batch else "none")
+        title = STUDIES[study] + (f", $p$ = {p}" if "problem.p" in data.dims else "")
+        upper.set(xscale="log", yscale="log", title=title, xlabel="observations $n$")
+        lower.set(xscale="log", yscale="log", xlabel=f"seconds for one data set of $n$ = {AT:,}")
         for panel in (upper, lower):
             panel.axhline(1, color="black", linewidth=0.8)
     for panel in panels[:, 0]:
-        panel.set_ylabel("rms error / Cramer-Rao bound")
+        panel.set_ylabel("rms error / Cramér-Rao bound")
     handles = {}
     for panel in panels[0]:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    drawn.legend(handles.values(), handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    drawn.savefig(path, dpi=110)
+    style.legend(drawn, list(handles.values()), list(handles))
+    style.save(drawn, [path])
 
 
 def table(found: dict[str, xr.Dataset], times: dict[str, dict[str, float]]) -> str:

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import xarray as xr
+from jaxmlr.registry import COLOURS
+
+from jaxmlr.fitting import style
+from jaxmlr.study.results.curves import methods_of
 
 
 def main():
@@ -26,20 +30,21 @@ def main():
         alarm = float(at["alarm_balanced_mean"].sel(estimator="two_step, C = 3"))
         bound = float(at["coefficient_error_theory"])
         print(f"| {share:g} | " + " | ".join(errors) + f" | {bound:.4f} | {alarm:.2f} |")
-    figure, panels = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
-    for name in last["estimator"].values:
+    plt.rcParams.update(style.settings(9))
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for name, look in style.line_styles(methods_of(last), COLOURS).items():
         mine = last.sel(estimator=name)
-        panels[0].loglog(p - 0.49, mine["coefficient_error_rms"], marker="o", label=name)
-        panels[1].loglog(p - 0.49, mine["excess_misclassification_mean"].clip(1e-6), marker="o")
-    panels[0].loglog(p - 0.49, last["coefficient_error_theory"], "k:", label="Cramer-Rao bound")
+        panels[0].loglog(p - 0.49, mine["coefficient_error_rms"], label=name, **look._asdict())
+        panels[1].loglog(p - 0.49, mine["excess_misclassification_mean"].clip(1e-6), **look._asdict())
+    panels[0].loglog(p - 0.49, last["coefficient_error_theory"], "k:", label="Cramér-Rao bound")
     panels[0].set(ylabel="rms coefficient error")
     panels[1].set(ylabel="wrong labels above the optimum")
     for panel in panels:
-        panel.set(xlabel="p")
+        panel.set(xlabel="$p$")
         panel.set_xticks(p - 0.49, [f"{share:g}" for share in p])
         panel.minorticks_off()
-    figure.legend(loc="outside right", fontsize=8)
-    figure.savefig(arguments.figure, dpi=110)
+    style.legend(figure, *panels[0].get_legend_handles_labels())
+    style.save(figure, [Path(arguments.figure)])
 
 
 if __name__ == "__main__":

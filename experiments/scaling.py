@@ -14,7 +14,9 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from benchmarks import options, rate, study
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from jaxmlr.fitting import style
 from jaxmlr.study import use_all_cores
 
 TWO_STEP = {"two_step": {"method": "two_step"}}
@@ -57,15 +59,25 @@ def main() -> None:
     given = parser.parse_args()
     use_all_cores()
     found = panels()
-    figure, axes = plt.subplots(1, len(found), figsize=(15, 3.4), layout="constrained")
-    for panel, (name, (points, costs, exponent)) in zip(axes, found.items(), strict=True):
-        panel.plot(points, costs, marker="o", color="#0072B2")
+    plt.rcParams.update(style.settings(10))
+    figure, axes = plt.subplots(1, len(found), figsize=(10, 2.8), layout="constrained")
+    for letter, panel, (name, (points, costs, exponent)) in zip("abcdef", axes, found.items(), strict=False):
+        panel.plot(points, costs, marker="o", color=style.PALETTE[0], label="measured")
         at = np.array(points, float)
-        panel.plot(points, costs[-1] * (at / at[-1]) ** exponent, color="grey", linestyle=":")
-        panel.set(xscale="log", yscale="log", xlabel=name)
+        panel.plot(
+            points,
+            costs[-1] * (at / at[-1]) ** exponent,
+            color="grey",
+            linestyle=":",
+            label="growth of the operations",
+        )
+        panel.set(xscale="log", yscale="log", xlabel=name, title=f"({letter})")
+        panel.yaxis.set_major_formatter(ScalarFormatter())
+        panel.yaxis.set_minor_formatter(NullFormatter())
         panel.set_ylim(min(costs) / 2, max(costs) * 2)
     axes[0].set_ylabel("ns per trial-step")
-    figure.savefig(given.figure, dpi=110)
+    style.legend(figure, *axes[0].get_legend_handles_labels())
+    style.save(figure, [given.figure])
 
 
 if __name__ == "__main__":

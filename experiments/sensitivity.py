@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm
 
+from jaxmlr.fitting import style
+
 BOUND, GROWTH = "estimators.two_step.bound", "problem.process.delta"
 
 
@@ -35,7 +37,8 @@ def main():
             cells = " | ".join(f"{float(x):.3f}" for x in row)
             chosen = best.sel({GROWTH: growth, "problem.p": p}, method="nearest")
             print(f"| {p:g} | {cells} | {float(chosen):g} | {float(np.max(limit)):.4f} |")
-    figure, panels = plt.subplots(2, last.sizes[GROWTH], figsize=(13, 6), layout="constrained", sharey=True)
+    plt.rcParams.update(style.settings(10))
+    figure, panels = plt.subplots(2, last.sizes[GROWTH], figsize=(10, 5), layout="constrained", sharey=True)
     shown = {
         "coefficient_error_rms": (panels[0], "rms coefficient error"),
         "excess_misclassification_mean": (panels[1], "wrong labels above the optimum"),
@@ -47,13 +50,20 @@ def main():
         for panel, growth in zip(row, last[GROWTH].values, strict=True):
             table = values.sel({GROWTH: growth}).transpose(BOUND, "problem.p")
             drawn = panel.pcolormesh(np.arange(len(p)), np.arange(len(bounds)), table, norm=norm)
-            panel.plot(np.arange(len(p)), np.interp(_needed(p), bounds, np.arange(len(bounds))), "w--")
+            panel.plot(
+                np.arange(len(p)),
+                np.interp(_needed(p), bounds, np.arange(len(bounds))),
+                "w--",
+                label="$C$ whose $D_n$ holds the true $q$ at $n$ = 5,000",
+            )
             panel.set_xticks(np.arange(len(p))[::3], [f"{x:g}" for x in p[::3]])
             panel.set_yticks(np.arange(len(bounds)), [f"{x:g}" for x in bounds])
-            panel.set(xlabel="p", title=f"|phi|^2 ~ n^{growth:g}")
-        row[0].set_ylabel("bound C")
+            panel.set(xlabel="$p$", title=rf"$|\varphi|^2 \sim n^{{{growth:g}}}$")
+        row[0].set_ylabel("bound $C$")
         figure.colorbar(drawn, ax=row, label=title)
-    figure.savefig(arguments.figure, dpi=110)
+    legend = figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center")
+    legend.get_frame().set_facecolor("0.5")  # the line is white
+    style.save(figure, [Path(arguments.figure)])
 
 
 def _needed(p):

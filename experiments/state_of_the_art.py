@@ -12,17 +12,20 @@ compilation.
 import argparse
 import functools
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from jaxmlr.registry import COLOURS
 
 import jaxmlr
 from jaxmlr import batch, processes
 from jaxmlr.batch import starts
 from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.fitting import style
 
 TRUTH = jaxmlr.symmetric(jnp.asarray([1.0, -1.5, 0.5, 0.8, -0.3], jnp.float32), 0.7)
 SAMPLES = (100, 300, 1_000, 3_000, 10_000)
@@ -97,20 +100,21 @@ def main():
     parser.add_argument("--trials", type=int, default=32)
     parser.add_argument("--figure", default="experiments/state_of_the_art.png")
     arguments = parser.parse_args()
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
+    plt.rcParams.update(style.settings(9))
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True, layout="constrained")
+    looks = style.line_styles({name: name for name in METHODS}, COLOURS)
     print("| method | " + " | ".join(f"n = {n}" for n in SAMPLES) + " |\n|---" + "|---" * len(SAMPLES) + "|")
-    for k, (name, method) in enumerate(METHODS.items()):
+    for name, method in METHODS.items():
         found = [measure(method, n, arguments.trials) for n in SAMPLES]
         medians, seconds = [np.median(e) for e, _ in found], [s for _, s in found]
         cells = [f"{np.median(e):.3f} / {np.quantile(e, 0.9):.3f}; {1e3 * s:.1f} ms" for e, s in found]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-        style = {"color": f"C{k}", "marker": "o" if k < 3 else "s", "linestyle": "-" if k < 3 else "--"}
-        panels[0].loglog(SAMPLES, medians, label=name, **style)
-        panels[1].loglog(seconds, medians, **style)
+        panels[0].loglog(SAMPLES, medians, label=name, **looks[name]._asdict())
+        panels[1].loglog(seconds, medians, **looks[name]._asdict())
     panels[0].set(xlabel="observations", ylabel="median coefficient error")
     panels[1].set(xlabel="seconds for one data set")
-    figure.legend(loc="outside right", fontsize=8)
-    figure.savefig(arguments.figure, dpi=110)
+    style.legend(figure, *panels[0].get_legend_handles_labels())
+    style.save(figure, [Path(arguments.figure)])
 
 
 if __name__ == "__main__":

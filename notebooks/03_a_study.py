@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from jaxmlr import Study, run_study
-from jaxmlr.study.results.curves import figure
+from jaxmlr.study.results.pictures import draw
 
 TOML = """
 name = "imbalance"
@@ -59,7 +59,7 @@ results = run_study(study, folder / "results", progress=False)
 print(dict(results.sizes))
 
 # %%
-drawn = figure(results)
+drawn = draw(results)
 drawn.savefig(folder / "imbalance.svg")
 print("figure of", os.path.getsize(folder / "imbalance.svg") // 1000, "kB")
 

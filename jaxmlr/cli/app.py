@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +11,13 @@ import jax
 import typer
 from rich.console import Console
 
-from jaxmlr._check import number
 from jaxmlr._xla import cache, host
 from jaxmlr.cli import bench as benchmark
+from jaxmlr.cli.plot import plot
+from jaxmlr.cli.settings import Folder, key_values
 from jaxmlr.fitting import methods
 from jaxmlr.study import Study, load, run_study, to_dataframe
 from jaxmlr.study.compute import probe
-from jaxmlr.study.declare.resolve import known
 from jaxmlr.study.results.table import tables
 from jaxmlr.study.run.store import block_of
 
@@ -54,23 +53,6 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _settings(option: str, settings: list[str] | None) -> dict[str, Any]:
-    """What `key=value` says; values are written as in TOML, and bare words are texts."""
-    found: dict[str, Any] = {}
-    for setting in settings or []:
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise ValueError(f"{option} must be key=value, not {setting!r}")
-        try:
-            found[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[key] = text
-    return found
-
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]
-
-
 @app.command()
 def run(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="What to run.")],
@@ -91,9 +73,9 @@ def run(
     """Run a study and save its results."""
     host.use_all_cores()
     cache.keep()
-    overrides = _settings("--set", settings) | ({} if trials is None else {"trials": trials})
+    overrides = key_values("--set", settings) | ({} if trials is None else {"trials": trials})
     if block is not None and block != "probe":
-        overrides |= _settings("--block", [f"block={block}"])
+        overrides |= key_values("--block", [f"block={block}"])
     planned = Study.from_toml(study, overrides)
     if block == "probe":
         planned = dataclasses.replace(planned, block=block_of(out) or probe.block_size(planned))
@@ -143,36 +125,7 @@ def export(
     print(file)
 
 
-@app.command()
-def plot(
-    folder: Folder,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="Metric to draw, once for each; the default is chosen.")
-    ] = None,
-    kind: Annotated[
-        str, typer.Option(help="curves, heat (over two axes) or phase (which method is best); auto chooses.")
-    ] = "auto",
-    select: Annotated[
-        list[str] | None,
-        typer.Option(metavar="AXIS=VALUE", help="Draw one value of a grid axis: --select problem.p=0.6"),
-    ] = None,
-) -> None:
-    """Draw a study's results as PNG and SVG into its folder."""
-    results = load(folder)
-    for axis, value in _settings("--select", select).items():
-        known("--select", axis, [str(dim) for dim in results.dims if dim not in ("estimator", "step")])
-        if results[axis].dtype.kind == "f":
-            number("--select", value, scalar=True)
-            results = results.sel({axis: [value]}, method="nearest")
-        else:
-            known("--select", str(value), results[axis].values.tolist())
-            results = results.sel({axis: [str(value)]})
-    try:
-        from jaxmlr.study.results import curves
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error}; pip install 'jaxmlr[plot]'") from error
-    for path in curves.save(results, folder, metric or None, kind):
-        print(path)
+app.command()(plot)
 
 
 @app.command()

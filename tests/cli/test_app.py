@@ -91,10 +91,19 @@ def test_plot_writes_two_pictures_and_prints_their_names(call, folder):
     pytest.importorskip("matplotlib")
     status, out, err = call("plot", folder, "--metric", "coefficient_error")
     assert (status, err) == (0, "")
-    assert [Path(line).name for line in out.split()] == ["tiny.png", "tiny.svg"]
+    names = [Path(line).name for line in out.split()]
+    assert names == ["tiny-curves-coefficient_error.png", "tiny-curves-coefficient_error.svg"]
     assert all(Path(line).stat().st_size > 1000 for line in out.split())
     for line in out.split():
         Path(line).unlink()
+
+
+def test_a_plot_for_a_column_of_a_paper(call, folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, err = call("plot", folder, "--column", "single", "--out", tmp_path / "figure.pdf")
+    assert (status, out.split(), err) == (0, [str(tmp_path / "figure.pdf")], "")
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+    refused(*call("plot", folder, "--format", "bmp"), "format must be one of")
 
 
 def test_settings_and_trials_replace_values_of_the_file(call, study_file, tmp_path, monkeypatch):
@@ -305,7 +314,7 @@ def test_an_unknown_metric_of_a_plot_is_named(call, folder):
 
 def test_a_selection_that_is_no_axis_is_named(call, folder):
     pytest.importorskip("matplotlib")
-    refused(*call("plot", folder, "--select", "problem.q=0.6"), "--select: unknown name 'problem.q'")
+    refused(*call("plot", folder, "--select", "problem.q=0.6"), "unknown axis 'problem.q'")
     refused(*call("plot", folder, "--select", "nothing"), "--select must be key=value, not 'nothing'")
 
 
@@ -328,7 +337,7 @@ def test_a_missing_extra_is_named(call, folder, monkeypatch, module, extra):
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
         return real(name, *args, **kwargs)
 
-    loaded = {"plot": "jaxmlr.study.results.curves", "study": "jaxmlr.cli.app"}[extra]
+    loaded = {"plot": "jaxmlr.study.results.pictures", "study": "jaxmlr.cli.app"}[extra]
     monkeypatch.delitem(sys.modules, loaded, raising=False)
     package, _, name = loaded.rpartition(".")
     monkeypatch.delattr(sys.modules[package], name, raising=False)

@@ -1,40 +1,35 @@
-"""Pictures of study results. Needs the extra `plot`: pip install 'jaxmlr[plot]'."""
+"""Curves of a study against n: a panel for every metric at every grid point."""
 
 import itertools
 import json
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxmlr import _check
-from jaxmlr.study.results import maps
+from jaxmlr.fitting import style
 
-# Okabe and Ito's palette, distinct for all kinds of colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
+MOST_POINTS = 6
+SAME = 0.005  # relative distance up to which two curves cannot be told apart on paper
 
-TITLES = {
-    "coefficient_error": "coefficient error: median, 5-95 %",
-    "misclassification": "misclassification: mean",
-    "within_cluster_error": "within-cluster error: mean",
-    "excess_misclassification": "misclassification above the optimum: mean",
-    "excess_within_cluster_error": "within-cluster error above the optimum: mean",
-    "scale": "scale q: median, 5-95 %",
+LABELS = {
+    "coefficient_error": "coefficient error",
+    "misclassification": "misclassification",
+    "within_cluster_error": "within-cluster error",
+    "excess_misclassification": "misclassification above the optimum",
+    "excess_within_cluster_error": "within-cluster error above the optimum",
+    "scale": "scale $q$",
 }
-_BANDED = ("coefficient_error", "scale")
-_MOST_ROWS = 6
+_BANDED = ("coefficient_error", "scale")  # the median and quantiles rather than the mean
 
 
 def default_metrics(results: xr.Dataset) -> list[str]:
     """Error, labels and scale, as far as the results have them; excesses rather than totals."""
-    have = [name for name in TITLES if f"{name}_mean" in results]
+    have = [name for name in LABELS if f"{name}_mean" in results]
     groups = (
         ("coefficient_error",),
         ("excess_misclassification", "misclassification"),
@@ -44,64 +39,84 @@ def default_metrics(results: xr.Dataset) -> list[str]:
     return [name for name in chosen if name]
 
 
-def figure(results: xr.Dataset, metrics: Sequence[str] | None = None) -> Figure:
-    """Error curves against n: a row for every grid point, a column for every metric.
+def curves(
+    results: xr.Dataset, metrics: Sequence[str], width: float, colours: Mapping[str, str]
+) -> Figure:
+    """Draw every metric against n, with the optimum where it is known.
+
+    Errors of coefficients and the scale: medians and 5 to 95 % of the trials; the others: means and two
+    standard errors. A curve that another one hides is said to coincide with it.
 
     Args:
       results: what `run_study` returns.
-      metrics: names; None takes `default_metrics`.
+      metrics: names.
+      width: of the picture, in inches.
+      colours: of methods, by name.
 
     Raises:
-      ValueError: a metric that the results do not have, or more than 6 grid points.
+      ValueError: more than 6 grid points.
     """
-    metrics = default_metrics(results) if metrics is None else list(metrics)
-    for name in metrics:
-        _check_metric(results, name)
     axes_names = [str(dim) for dim in results["diverged"].dims if dim not in ("estimator", "step")]
     points = [
         dict(zip(axes_names, values, strict=True))
         for values in itertools.product(*(results[axis].values.tolist() for axis in axes_names))
     ]
-    if len(points) > _MOST_ROWS:
+    if len(points) > MOST_POINTS:
         raise ValueError(
-            f"the grid has {len(points)} points; select up to {_MOST_ROWS}, as with --select axis=value"
+            f"the grid has {len(points)} points; select up to {MOST_POINTS}, as with --select axis=value"
         )
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        drawn = Figure(figsize=(4.3 * len(metrics), 3.2 * len(points) + 0.7), layout="constrained")
-        panels = drawn.subplots(len(points), len(metrics), squeeze=False, sharex=True)
-        for row, point in enumerate(points):
-            for column, metric in enumerate(metrics):
-                panel = panels[row, column]
-                _panel(panel, results.sel(point), metric)
-                if row == 0:
-                    letter = "abcdefgh"[column]
-                    panel.set_title(f"({letter}) {TITLES[metric]}", loc="left", fontsize=9)
-                if row == len(points) - 1:
-                    panel.set_xlabel("observations n")
-            label = ", ".join(
-                f"{axis.rsplit('.', 1)[-1]} = {value:g}"
-                if isinstance(value, int | float)
-                else f"{axis.rsplit('.', 1)[-1]} = {value}"
-                for axis, value in point.items()
-            )
-            panels[row, 0].set_ylabel(label or "error")
+    cells = [(point, metric) for point in points for metric in metrics]
+    columns = min(len(metrics), max(1, int(width / 2.2)))
+    rows = -(-len(cells) // columns) if columns < len(metrics) else len(points)
+    with style.drawing(width):
+        height = min(0.78 * width / columns, 2.6)
+        drawn = Figure(figsize=(width, height * rows + 0.9), layout="constrained")
+        panels = drawn.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+        for place, (panel, (point, metric)) in enumerate(zip(panels, cells, strict=False)):
+            _panel(panel, results.sel(point), metric, colours, width / columns - 1)
+            at = ", ".join(f"{style.symbol(axis)} = {style.value_of(value)}" for axis, value in point.items())
+            title = style.wrapped(f"({_letter(place)}) {at}", width / columns - 0.5, 8)
+            panel.set_title(title, loc="left")
+            what, kind = _axis_label(metric)
+            panel.set_ylabel(f"{style.wrapped(what, height - 0.5, 8)}\n{kind}")
+        for panel in panels[len(cells) :]:
+            panel.remove()
+        for panel in panels[max(0, len(cells) - columns) : len(cells)]:
+            panel.set_xlabel("observations $n$")
+            panel.tick_params(labelbottom=True)
         handles: dict[str, Any] = {}
-        for panel in panels.flat:
+        for panel in panels[: len(cells)]:
             for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
                 handles.setdefault(label, handle)
-        drawn.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=8
-        )
-        drawn.suptitle(f"{results.attrs['name']}: {results.attrs['trials']:,} trials")
+        style.legend(drawn, list(handles.values()), list(handles))
+        trials = results.attrs["trials"]
+        style.headline(drawn, f"{style.plain(results.attrs['name'])}: {trials:,} trials")
     return drawn
 
 
-def _panel(panel: Axes, at: xr.Dataset, metric: str) -> None:
-    """One metric at one grid point."""
+def _letter(place: int) -> str:
+    return "abcdefghijklmnopqrstuvwxyz"[place] if place < 26 else str(place + 1)
+
+
+def _axis_label(metric: str) -> tuple[str, str]:
+    kind = "median, 5 to 95 %" if metric in _BANDED else r"mean $\pm$ 2 s.e."
+    return LABELS.get(metric, style.plain(metric.replace("_", " "))), kind
+
+
+def methods_of(results: xr.Dataset) -> dict[str, str]:
+    """The method of each estimator of the results, by name, without the oracle."""
+    options = json.loads(results.attrs["study"])["estimators"]
+    names = results["estimator"].values.tolist()
+    return {name: options[name]["method"] for name in names if options[name]["method"] != "oracle"}
+
+
+def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str], inches: float) -> None:
+    """One metric at one grid point, in a panel of some inches."""
     n = at["step"].values
     banded = metric in _BANDED
-    options = json.loads(at.attrs["study"])["estimators"]
-    for index, name in enumerate(at["estimator"].values.tolist()):
+    drawn: dict[str, np.ndarray] = {}
+    coinciding: list[str] = []
+    for name, look in style.line_styles(methods_of(at), colours).items():
         mine = at.sel(estimator=name)
         middle = mine[f"{metric}_{'q50' if banded else 'mean'}"].values
         if banded:
@@ -109,42 +124,60 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str) -> None:
         else:
             spread = 2 * mine[f"{metric}_se"].values
             low, high = middle - spread, middle + spread
-        if not np.any(middle > 0) or options[name]["method"] == "oracle":
-            continue  # drawn as a reference, or without an error to draw on a logarithmic axis
-        colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
-        seen = np.isfinite(middle)  # a batch method is fitted at some steps only
-        mark = "" if seen.all() else "o"
+        if not np.any(middle > 0):
+            continue  # without an error there is nothing to draw on a logarithmic axis
+        twin = next((other for other, curve in drawn.items() if _coincide(curve, middle)), None)
+        if twin is not None:
+            coinciding.append(f"{style.plain(name)} lies on {style.plain(twin)}")
+        drawn[name] = middle
+        fitted = np.isfinite(middle)  # a batch method is fitted at some steps only
+        marker = "" if fitted.all() else look.marker
         panel.plot(
-            n[seen],
-            middle[seen],
-            label=name,
-            linewidth=1.4,
-            color=colour,
-            linestyle=dash,
-            marker=mark,
-            markersize=3.5,
+            n[fitted],
+            middle[fitted],
+            label=style.plain(name),
+            color=look.color,
+            linestyle=look.linestyle,
+            marker=marker,
         )
-        panel.fill_between(n[seen], low[seen], high[seen], color=colour, alpha=0.12, linewidth=0)
+        panel.fill_between(n[fitted], low[fitted], high[fitted], color=look.color, alpha=0.05, linewidth=0)
+        for edge in (low, high):  # edges keep bands apart where several overlap
+            panel.plot(
+                n[fitted], edge[fitted], color=look.color, linestyle=look.linestyle, linewidth=0.5, alpha=0.6
+            )
+    if coinciding:
+        lines = [style.wrapped(line, inches, 6) for line in coinciding]
+        note = panel.annotate("\n".join(lines), (0.03, 0.03), xycoords="axes fraction", fontsize=6)
+        note.set_in_layout(False)
     _references(panel, at, metric, n)
     panel.set_xscale("log")
     panel.set_yscale("log" if metric != "scale" else "linear")
-    if (
-        metric == "scale"
-        and "scale_theory" in at
-        and np.isfinite(true_q := float(at["scale_theory"].values[-1]))
-    ):
+    if metric == "scale" and np.isfinite(true_q := _last(at, "scale_theory")):
         panel.set_ylim(0.9, 1.6 * true_q + 0.5)
     elif metric == "excess_misclassification":
         panel.set_ylim(bottom=1e-5)
 
 
+def _coincide(one: np.ndarray, two: np.ndarray) -> bool:
+    """Whether two curves lie on each other wherever both are."""
+    both = np.isfinite(one) & np.isfinite(two)
+    return bool(both.any() and np.allclose(one[both], two[both], rtol=SAME, atol=0))
+
+
+def _last(at: xr.Dataset, name: str) -> float:
+    return float(at[name].values[-1]) if name in at else math.nan
+
+
 def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None:
     """What the true coefficients reach, the theory, and for q where the projection holds it."""
     if f"{metric}_oracle" in at:
-        panel.plot(n, at[f"{metric}_oracle"].values, color="black", linewidth=1, label="true coefficients")
+        panel.plot(n, at[f"{metric}_oracle"].values, color="black", linewidth=0.8, label="true coefficients")
     if f"{metric}_theory" in at:
-        label = {"coefficient_error": "Cramer-Rao bound (rms)", "scale": "true q"}.get(metric, "theory")
-        panel.plot(n, at[f"{metric}_theory"].values, color="black", linewidth=1, linestyle=":", label=label)
+        label = {"coefficient_error": "Cramér-Rao bound", "scale": "true $q$"}.get(metric, "theory")
+        dash = (0, (6, 2)) if metric == "scale" else (0, (1, 1.2))
+        panel.plot(
+            n, at[f"{metric}_theory"].values, color="black", linewidth=0.9, linestyle=dash, label=label
+        )
     if metric == "scale":
         options = json.loads(at.attrs["study"])["estimators"].items()
         bounds = sorted(
@@ -154,53 +187,7 @@ def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None
                 if table["method"] == "two_step"
             }
         )
-        for bound, dash in zip(filter(np.isfinite, bounds), itertools.cycle(((0, (1, 1)), (0, (4, 2))))):
+        for bound, shade in zip(filter(np.isfinite, bounds), itertools.cycle(("0.35", "0.65"))):
             upper = np.maximum(bound * np.sqrt(np.log(n + math.e)), 1)
-            panel.plot(
-                n, upper, color="grey", linewidth=1, linestyle=dash, label=f"upper end of D_n, C = {bound:g}"
-            )
-
-
-KINDS = ("auto", "curves", "heat", "phase")
-
-
-def draw(results: xr.Dataset, metrics: Sequence[str] | None = None, kind: str = "auto") -> Figure:
-    """Curves, or a map over two axes of the grid.
-
-    Args:
-      results: what `run_study` returns.
-      metrics: names; None takes `default_metrics`. Maps show the first.
-      kind: "curves"; "heat" and "phase", see `jaxmlr.heat_maps`; "auto": curves for up to 6 grid points,
-        a heat map for more where the grid has two axes.
-
-    Raises:
-      ValueError: the results have no such metric, or too many or too few points.
-    """
-    _check.choice("kind", kind, KINDS)
-    axes = [str(dim) for dim in results["diverged"].dims if dim not in ("estimator", "step")]
-    if kind == "auto":
-        many = math.prod(results.sizes[axis] for axis in axes) > _MOST_ROWS
-        kind = "heat" if many and len([axis for axis in axes if results.sizes[axis] > 1]) > 1 else "curves"
-    if kind == "curves":
-        return figure(results, metrics)
-    metric = (metrics or default_metrics(results))[0]
-    _check_metric(results, metric)
-    return (maps.heat_map if kind == "heat" else maps.phase_diagram)(results, metric)
-
-
-def _check_metric(results: xr.Dataset, name: str) -> None:
-    if f"{name}_mean" not in results:
-        have = ", ".join(n for n in TITLES if f"{n}_mean" in results)
-        raise ValueError(f"the results have no metric {name!r}; they have {have}")
-
-
-def save(
-    results: xr.Dataset, folder: str | Path, metrics: Sequence[str] | None = None, kind: str = "auto"
-) -> list[Path]:
-    """Write the picture of `draw` as NAME.png and NAME.svg into `folder`; returns the two paths."""
-    drawn = draw(results, metrics, kind)
-    paths = [Path(folder) / f"{results.attrs['name']}.{suffix}" for suffix in ("png", "svg")]
-    with mpl.rc_context({"svg.hashsalt": results.attrs["name"]}):
-        for path in paths:
-            drawn.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
-    return paths
+            label = f"upper end of $D_n$, $C = {bound:g}$"
+            panel.plot(n, upper, color=shade, linewidth=0.9, linestyle=(0, (3, 1, 1, 1)), label=label)

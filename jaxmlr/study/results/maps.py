@@ -2,71 +2,82 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from jaxmlr.fitting import style
+from jaxmlr.study.results.curves import methods_of
 from jaxmlr.study.results.dataset import LONG_NAMES
 
 MOST_PANELS = 24
 SIGNIFICANT = 2.0  # standard errors of the difference
 
 
-def heat_map(results: xr.Dataset, metric: str) -> Figure:
+def heat_map(results: xr.Dataset, metric: str, width: float) -> Figure:
     """The median of a metric at the last step: a panel for every method and value of further axes.
 
-    The two longest axes of the grid are drawn, the longer one to the right. A white cross marks the method's
-    best cell, in each panel; cells where more than half of the trials diverged are left blank.
+    The two longest axes of the grid are drawn, the longer one to the right. Where one of them belongs to the
+    problem and the other to a method, colour is the median over the smallest of the panel at that problem,
+    so that the method's own axis is not hidden by what makes problems hard. A white cross marks a panel's
+    smallest median; cells where more than half of the trials diverged are left blank.
 
     Args:
       results: what `run_study` returns.
       metric: name.
+      width: of the picture, in inches.
 
     Raises:
       ValueError: the grid has fewer than two axes, or there would be more than 24 panels.
     """
     x, y, rest = _axes(results)
-    methods = [str(name) for name in results["estimator"].values if not _is_oracle(results, str(name))]
-    points = _points(results, rest)
-    if len(methods) * len(points) > MOST_PANELS:
+    methods = list(methods_of(results))
+    cells = [(point, name) for point in _points(results, rest) for name in methods]
+    if len(cells) > MOST_PANELS:
         raise ValueError(
-            f"there would be {len(methods) * len(points)} panels; select values of {', '.join(rest)},"
+            f"there would be {len(cells)} panels; select values of {', '.join(rest)},"
             f" as with --select axis=value, to have up to {MOST_PANELS}"
         )
     last = results.isel(step=-1)
-    values = last[f"{metric}_q50"].where(2 * last["diverged"] <= results.attrs["trials"])
+    medians = last[f"{metric}_q50"].where(2 * last["diverged"] <= results.attrs["trials"])
+    label = f"median of: {LONG_NAMES[metric]}"
+    problem = [axis for axis in (x, y) if axis.startswith("problem.")]
+    values = medians
+    if len(problem) == 1:
+        own = y if problem[0] == x else x
+        values = medians / medians.min(own)
+        label = f"over the smallest at the same {style.symbol(problem[0])}: {label}"
     finite = values.sel(estimator=methods).values
     finite = finite[np.isfinite(finite)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    wide = low > 0 and high > 5 * low
-    norm: Any = LogNorm(low, high) if wide else Normalize(low, high)
-    with mpl.rc_context({"font.size": 9}):
-        drawn = Figure(figsize=(3.2 * len(methods) + 1, 2.7 * len(points) + 0.8), layout="constrained")
-        panels = drawn.subplots(len(points), len(methods), squeeze=False)
-        for (row, point), (column, name) in itertools.product(enumerate(points), enumerate(methods)):
-            panel = panels[row, column]
-            cells = values.sel(point | {"estimator": name}).transpose(y, x)
+    norm: Any = LogNorm(low, high) if low > 0 and high > 5 * low else Normalize(low, high)
+    with style.drawing(width):
+        drawn, panels = _panels(width, len(cells), min(len(methods), 4), 0.9)
+        for panel, (point, name) in zip(panels, cells, strict=False):
+            shown = values.sel(point | {"estimator": name}).transpose(y, x)
             image = panel.pcolormesh(
-                np.arange(cells.sizes[x]), np.arange(cells.sizes[y]), cells.values, norm=norm
+                np.arange(shown.sizes[x]), np.arange(shown.sizes[y]), shown.values, norm=norm
             )
-            if np.isfinite(cells.values).any():
-                lowest = np.unravel_index(np.nanargmin(cells.values), cells.shape)
+            median = medians.sel(point | {"estimator": name}).transpose(y, x).values
+            if np.isfinite(median).any():
+                lowest = np.unravel_index(np.nanargmin(median), median.shape)
                 panel.plot(lowest[1], lowest[0], marker="x", color="white")
             _ticks(panel, results, x, y)
-            panel.set_title(
-                ", ".join([name, *(f"{_short(a)} = {_text(v)}" for a, v in point.items())]), fontsize=9
-            )
-        drawn.colorbar(image, ax=panels, label=f"median of: {LONG_NAMES[metric]}")
-        drawn.suptitle(_title(results))
+            at = [f"{style.symbol(axis)} = {style.value_of(value)}" for axis, value in point.items()]
+            panel.set_title("\n".join([style.plain(name), *at]))
+        bar = drawn.colorbar(image, ax=panels[: len(cells)].tolist(), location="bottom", aspect=40)
+        bar.set_label(style.wrapped(f"{label}; cross: the panel's smallest median", 0.9 * width, 8))
+        style.headline(drawn, _title(results))
     return drawn
 
 
-def phase_diagram(results: xr.Dataset, metric: str) -> Figure:
+def phase_diagram(results: xr.Dataset, metric: str, width: float, colours: Mapping[str, str]) -> Figure:
     """Which method has the smallest mean of a metric at the last step, over two axes of the grid.
 
     A dot marks cells where the best is not separated from the second by two standard errors: of the paired
@@ -76,31 +87,31 @@ def phase_diagram(results: xr.Dataset, metric: str) -> Figure:
     Args:
       results: what `run_study` returns.
       metric: name.
+      width: of the picture, in inches.
+      colours: of methods, by name.
 
     Raises:
       ValueError: the grid has fewer than two axes, there are fewer than two methods, or more than 24 panels.
     """
     x, y, rest = _axes(results)
-    methods = [str(name) for name in results["estimator"].values if not _is_oracle(results, str(name))]
+    methods = methods_of(results)
     if len(methods) < 2:
-        raise ValueError(f"a phase diagram compares two methods or more, the results have {methods}")
+        raise ValueError(f"a phase diagram compares two methods or more, the results have {list(methods)}")
     points = _points(results, rest)
     if len(points) > MOST_PANELS:
         raise ValueError(f"there would be {len(points)} panels; select values of {', '.join(rest)}")
-    last = results.isel(step=-1).sel(estimator=methods)
-    colours = mpl.colormaps["tab10" if len(methods) <= 10 else "tab20"]
-    map_of = ListedColormap([colours(k) for k in range(len(methods))])
-    with mpl.rc_context({"font.size": 9}):
-        drawn = Figure(figsize=(3.6 * len(points) + 1.5, 3.4), layout="constrained")
-        panels = drawn.subplots(1, len(points), squeeze=False)
-        for panel, point in zip(panels.flat, points, strict=True):
+    last = results.isel(step=-1).sel(estimator=list(methods))
+    areas = style.area_colours(methods, colours)
+    map_of = ListedColormap(list(areas.values()))
+    with style.drawing(width):
+        drawn, panels = _panels(width, len(points), min(len(points), 3), 0.5)
+        for panel, point in zip(panels, points, strict=False):
             at = last.sel(point).transpose("estimator", y, x, ...)
             winner, sure = _winner(at, metric)
-            shown = np.ma.masked_where(winner < 0, winner)
             panel.pcolormesh(
                 np.arange(at.sizes[x]),
                 np.arange(at.sizes[y]),
-                shown,
+                np.ma.masked_where(winner < 0, winner),
                 cmap=map_of,
                 vmin=-0.5,
                 vmax=len(methods) - 0.5,
@@ -108,10 +119,11 @@ def phase_diagram(results: xr.Dataset, metric: str) -> Figure:
             rows, columns = np.nonzero(~sure & (winner >= 0))
             panel.plot(columns, rows, linestyle="", marker=".", color="black", markersize=4)
             _ticks(panel, results, x, y)
-            panel.set_title(", ".join(f"{_short(a)} = {_text(v)}" for a, v in point.items()), fontsize=9)
-        handles = [mpl.patches.Patch(color=map_of(k), label=name) for k, name in enumerate(methods)]
-        drawn.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
-        drawn.suptitle(f"{_title(results)}\nsmallest {LONG_NAMES[metric]}; dot: within two standard errors")
+            panel.set_title(", ".join(f"{style.symbol(a)} = {style.value_of(v)}" for a, v in point.items()))
+        handles = [Patch(color=colour) for colour in areas.values()]
+        style.legend(drawn, handles, [style.plain(name) for name in areas])
+        title = f"{_title(results)}; smallest {LONG_NAMES[metric]}; dot: within two standard errors"
+        style.headline(drawn, title)
     return drawn
 
 
@@ -157,22 +169,24 @@ def _ticks(panel: Axes, results: xr.Dataset, x: str, y: str) -> None:
     for axis, name, most in ((panel.xaxis, x, 6), (panel.yaxis, y, 10)):
         values = results[name].values.tolist()
         every = -(-len(values) // most)
-        axis.set_ticks(range(0, len(values), every), [_text(value) for value in values[::every]])
-    panel.set_xlabel(_short(x))
-    panel.set_ylabel(_short(y))
-
-
-def _is_oracle(results: xr.Dataset, name: str) -> bool:
-    return json.loads(results.attrs["study"])["estimators"][name]["method"] == "oracle"
+        axis.set_ticks(range(0, len(values), every), [style.value_of(value) for value in values[::every]])
+    panel.set_xlabel(style.symbol(x))
+    panel.set_ylabel(style.symbol(y))
 
 
 def _title(results: xr.Dataset) -> str:
-    return f"{results.attrs['name']}: n = {int(results['step'][-1]):,}, {results.attrs['trials']:,} trials"
+    name = style.plain(results.attrs["name"])
+    return f"{name}: n = {int(results['step'][-1]):,}, {results.attrs['trials']:,} trials"
 
 
-def _short(axis: str) -> str:
-    return ".".join(axis.split(".")[-2:]) if axis.startswith("estimators.") else axis.rsplit(".", 1)[-1]
+def _panels(width: float, panels: int, wanted: int, below: float) -> tuple[Figure, np.ndarray]:
+    """A figure of nearly square panels, as many of the `wanted` columns as are 1.6 inches wide."""
+    columns = max(1, min(wanted, int(width / 1.6)))
+    rows = -(-panels // columns)
+    side = min(width / columns, 3.2)
+    drawn = Figure(figsize=(width, 0.85 * side * rows + below + 0.4), layout="constrained")
+    axes = drawn.subplots(rows, columns, squeeze=False).ravel()
+    for panel in axes[panels:]:
+        panel.remove()
+    return drawn, axes
 
-
-def _text(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
