@@ -15,10 +15,10 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from jaxmlr.registry import COLOURS
 
 from jaxmlr import run, simulate
 from jaxmlr.fitting import style
+from jaxmlr.registry import COLOURS
 from jaxmlr.study import Study, run_study
 from jaxmlr.study.results.curves import methods_of
 

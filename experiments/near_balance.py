@@ -9,9 +9,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import xarray as xr
-from jaxmlr.registry import COLOURS
 
 from jaxmlr.fitting import style
+from jaxmlr.registry import COLOURS
 from jaxmlr.study.results.curves import methods_of
 
 

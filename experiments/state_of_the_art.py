@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
-from jaxmlr.registry import COLOURS
 
 import jaxmlr
 from jaxmlr import batch, processes
 from jaxmlr.batch import starts
 from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.fitting import style
+from jaxmlr.registry import COLOURS
 
 TRUTH = jaxmlr.symmetric(jnp.asarray([1.0, -1.5, 0.5, 0.8, -0.3], jnp.float32), 0.7)
 SAMPLES = (100, 300, 1_000, 3_000, 10_000)

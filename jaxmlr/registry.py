@@ -25,6 +25,7 @@ class Method(NamedTuple):
 
     Fields:
       factory: makes the `Estimator` of a recursive method; fits a batch method to (phi, y).
+      colour: of the method in every picture, told from the others by all kinds of colour vision.
       needs: what must be known to use it, in a few words.
       gives: what it estimates, in a line.
       use_when: when to take it rather than another, in a line.
@@ -36,6 +37,7 @@ class Method(NamedTuple):
     """
 
     factory: Callable[..., Any]
+    colour: str | None = None
     needs: str = ""
     gives: str = ""
     use_when: str = ""
@@ -84,6 +86,7 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method(
             recursive.two_step,
+            colour="#0072B2",
             needs="sigma^2; p not 1/2",
             gives="beta and q of the symmetric model; global, also without persistent excitation",
             use_when="two opposite lines, sigma^2 known, p away from 1/2, excitation that may die out",
@@ -92,6 +95,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.fisher_scoring,
+            colour="#D55E00",
             needs="nothing: p (1/2 included), sigma^2 and start unknown",
             gives="the symmetric model, near the Cramer-Rao bound from a cold start",
             use_when="two opposite lines, one row at a time, nothing known",
@@ -101,6 +105,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.second_moment,
+            colour="#CC79A7",
             needs="nothing",
             gives="the symmetric model from second moments; global, not efficient",
             use_when="two opposite lines, in the first hundred observations",
@@ -109,6 +114,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.symmetric_em,
+            colour="#009E73",
             needs="sigma^2 and p, or starts for them",
             gives="the symmetric model; local",
             use_when="two opposite lines, with a start, or lines that drift",
@@ -118,6 +124,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.midpoint_em,
+            colour="#882255",
             needs="sigma^2, or a start for it",
             gives="two lines with equal weights, as midpoint and difference",
             use_when="two lines that are equally frequent",
@@ -126,6 +133,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.multistart_em,
+            colour="#332288",
             needs="K",
             gives="K lines from a cold start: the best of several `recursive_em`",
             use_when="K lines, one row at a time, nothing known",
@@ -133,6 +141,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.recursive_em,
+            colour="#E69F00",
             needs="K; starts where known",
             gives="K lines, weights and variances; local",
             use_when="K lines, one row at a time, with a start, or lines that drift",
@@ -141,6 +150,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.online_em,
+            colour="#56B4E9",
             needs="a start",
             gives="K lines by the running statistics of Cappe and Moulines (2009)",
             use_when="K lines, with a start, as a standard of comparison",
@@ -148,6 +158,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.online_gradient,
+            colour="#999933",
             needs="a start, a transformation of optax",
             gives="K lines by stochastic gradient",
             use_when="a step size or an optimiser of your own is the question",
@@ -157,6 +168,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.least_squares,
+            colour="#888888",
             needs="nothing",
             gives="one line, weighted or with forgetting; (2p - 1) beta of the symmetric model",
             use_when="a single line, or a baseline",
@@ -164,6 +176,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             recursive.oracle,
+            colour="#000000",
             needs="the truth",
             gives="the labels that nobody can beat by the nearest-line rule",
             use_when="in simulations, as the limit",
@@ -171,6 +184,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             batch.fit,
+            colour="#661100",
             needs="K",
             gives="the best of many starts of several kinds by EM; spurious optima refused",
             use_when="K lines, all rows at once",
@@ -180,6 +194,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             batch.em,
+            colour="#AA4499",
             needs="a start",
             gives="the maximum of the likelihood that EM climbs to from one start",
             use_when="a good start is known, or gross errors are (`outlier_density`)",
@@ -187,6 +202,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             batch.hard_em,
+            colour="#44AA99",
             needs="a start",
             gives="labels and lines in turn (alternating minimisation); not consistent",
             use_when="lines that hardly overlap, or as a standard of comparison",
@@ -194,6 +210,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             batch.gradient,
+            colour="#6699CC",
             needs="a start",
             gives="a maximum of the likelihood by any transformation of optax",
             use_when="an optimiser of your own is the question",
@@ -202,6 +219,7 @@ METHODS: Mapping[str, Method] = {
     )
 }
 RECURSIVE = tuple(name for name, method in METHODS.items() if method.kind == "recursive")
+COLOURS = {name: method.colour for name, method in METHODS.items() if method.colour}
 BATCH = tuple(name for name, method in METHODS.items() if method.kind == "batch")
 
 

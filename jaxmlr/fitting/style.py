@@ -177,15 +177,3 @@ def save(figure: Figure, paths: Sequence[Path]) -> list[Path]:
         with mpl.rc_context({"svg.hashsalt": "jaxmlr", "svg.fonttype": "none", "pdf.fonttype": 42}):
             figure.savefig(path, dpi=200, metadata=dated)
     return list(paths)
-
-
-COLOURS = {
-    "two_step": "#0072B2",
-    "fisher_scoring": "#D55E00",
-    "symmetric_em": "#009E73",
-    "second_moment": "#CC79A7",
-    "recursive_em": "#E69F00",
-    "online_em": "#56B4E9",
-    "multistart_em": "#332288",
-    "midpoint_em": "#882255",
-}

@@ -39,9 +39,7 @@ def default_metrics(results: xr.Dataset) -> list[str]:
     return [name for name in chosen if name]
 
 
-def curves(
-    results: xr.Dataset, metrics: Sequence[str], width: float, colours: Mapping[str, str]
-) -> Figure:
+def curves(results: xr.Dataset, metrics: Sequence[str], width: float, colours: Mapping[str, str]) -> Figure:
     """Draw every metric against n, with the optimum where it is known.
 
     Errors of coefficients and the scale: medians and 5 to 95 % of the trials; the others: means and two

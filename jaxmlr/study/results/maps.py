@@ -189,4 +189,3 @@ def _panels(width: float, panels: int, wanted: int, below: float) -> tuple[Figur
     for panel in axes[panels:]:
         panel.remove()
     return drawn, axes
-

@@ -55,7 +55,9 @@ def test_the_same_results_give_the_same_picture(tmp_path):
     first.mkdir()
     second.mkdir()
     formats = ("png", "svg", "pdf")
-    pairs = zip(*(pictures.save(results(), folder, formats=formats) for folder in (first, second)), strict=True)
+    pairs = zip(
+        *(pictures.save(results(), folder, formats=formats) for folder in (first, second)), strict=True
+    )
     for one, two in pairs:
         assert one.read_bytes() == two.read_bytes()
 

@@ -44,7 +44,12 @@ def test_a_heat_map_has_a_panel_for_each_method_and_further_value():
     assert [axes.get_title() for axes in panels] == [
         f"{m}\na: gain = {g}" for g in ("em", "newton") for m in ("a", "b")
     ]
-    medians = results(gains=("em", "newton"))["coefficient_error_q50"].isel(step=-1).sel({GAIN: "em", "estimator": "a"}).T
+    medians = (
+        results(gains=("em", "newton"))["coefficient_error_q50"]
+        .isel(step=-1)
+        .sel({GAIN: "em", "estimator": "a"})
+        .T
+    )
     # The problem is on one axis: each of its columns is over its smallest, or p would hide the bound.
     np.testing.assert_allclose(cells(panels[0]), medians / medians.min(BOUND), rtol=1e-12)
     assert np.ma.getmaskarray(cells(panels[1]))[0, 0]  # most trials diverged
@@ -68,7 +73,10 @@ def test_auto_draws_a_map_of_a_large_grid_and_curves_of_a_small_one(tmp_path):
     large = results()
     assert "median of" in pictures.draw(large).axes[-1].get_xlabel()
     paths = pictures.save(large, tmp_path, kind="phase")
-    assert [path.name for path in paths] == ["map-phase-coefficient_error.png", "map-phase-coefficient_error.svg"]
+    assert [path.name for path in paths] == [
+        "map-phase-coefficient_error.png",
+        "map-phase-coefficient_error.svg",
+    ]
     assert paths[0].stat().st_size > 1000
 
 

@@ -1,0 +1,49 @@
+"""How pictures look: a colour for each method, widths, texts that fit."""
+
+import pytest
+
+from jaxmlr.registry import COLOURS, METHODS
+
+style = pytest.importorskip("jaxmlr.fitting.style")
+
+
+def test_every_method_has_a_colour_of_its_own():
+    assert set(COLOURS) == set(METHODS)
+    assert len(set(COLOURS.values())) == len(METHODS)
+
+
+def test_variants_of_a_method_share_its_colour_and_differ_in_dashes():
+    looks = style.line_styles(
+        {"a": "two_step", "b": "two_step", "c": "fisher_scoring", "own": "x:y"}, COLOURS
+    )
+    assert looks["a"].color == looks["b"].color == COLOURS["two_step"]
+    assert looks["a"].linestyle != looks["b"].linestyle
+    assert looks["c"].color == COLOURS["fisher_scoring"]
+    assert looks["own"].color not in {looks["a"].color, looks["c"].color}
+
+
+def test_areas_have_no_colour_twice():
+    methods = {"a": "two_step", "b": "two_step", "c": "fisher_scoring"}
+    areas = style.area_colours(methods, COLOURS)
+    assert len(set(areas.values())) == 3
+    assert areas["c"] == COLOURS["fisher_scoring"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("problem.p", "$p$"),
+        ("estimators.newton.bound", "newton: $C$"),
+        ("problem.process.pole", "pole"),
+        ("estimators.a$b.cost", r"a\$b: cost"),
+    ],
+)
+def test_an_axis_is_written_as_mathematics(path, text):
+    assert style.symbol(path) == text
+
+
+def test_texts_are_broken_to_fit():
+    text = "root mean squared error of the coefficients, in the best order"
+    lines = style.wrapped(text, 2.0, 8).split("\n")
+    assert " ".join(lines) == text
+    assert all(style.text_width(line, 8) < 2.2 for line in lines)
