@@ -3,7 +3,7 @@
 import jax
 import platformdirs
 
-QUIET = (0, 12)  # earlier versions load them with pages of warnings about the processor
+from jaxmlr._xla.versions import applies
 
 
 def keep() -> None:
@@ -11,6 +11,6 @@ def keep() -> None:
 
     Does nothing where jax is older than 0.12.
     """
-    if jax.__version_info__ >= QUIET:
+    if not applies("noisy_cache"):
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxmlr"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -4,8 +4,9 @@ import os
 
 import jax
 
-KEEPS_LOOPS = (0, 11)  # from here on jax compiles a loop of small arrays as one kernel by itself
-# Before, only one that carries up to a kilobyte is; the others call a kernel for every array of every step.
+from jaxmlr._xla.versions import applies
+
+# A loop of small arrays is one kernel, however much it carries.
 ONE_KERNEL = "xla_cpu_small_while_loop_byte_threshold=1000000000"
 
 
@@ -22,5 +23,5 @@ def use_all_cores() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jax.config.update("jax_num_cpu_devices", cores)
     flags = os.environ.get("XLA_FLAGS", "")
-    if jax.__version_info__ < KEEPS_LOOPS and "xla_backend_extra_options" not in flags:
+    if applies("kernel_for_every_array") and "xla_backend_extra_options" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_extra_options={ONE_KERNEL}".strip()

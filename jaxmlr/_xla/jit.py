@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# XLA keeps to 256 bits by itself, at half the speed where there are 512. Of LLVM's levels 1 to 3 programs are
-# equally fast, and 1 compiles them sooner, on jax 0.10 far sooner.
+# The quirks "narrow_vectors" and "slow_llvm": of LLVM's levels 1 to 3 programs are equally fast.
 CPU_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_backend_optimization_level": 1}
 
 P = ParamSpec("P")

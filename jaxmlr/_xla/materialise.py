@@ -20,6 +20,6 @@ def stored(value: Any) -> Any:
     if jax.default_backend() != "cpu":
         return value
     leaves, tree = jax.tree.flatten(value)
-    # Before jaxlib 0.11 XLA drops barriers too early; what a function that is not inlined returns, it keeps.
+    # The quirk "early_dropped_barriers": what a function that is not inlined returns is kept.
     with set_xla_metadata(inlineable="false"):
         return jax.tree.unflatten(tree, stored_values(*leaves))

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmlr._xla.materialise import stored
+from jaxmlr._xla.versions import applies
 
-# Before jaxlib 0.11 a loop over a block that is not copied first finds its place again for every number.
-REREAD = tuple(map(int, jax.__version__.split(".")[:2])) < (0, 11)
+REREAD = applies("blocks_found_anew")
 PANELS = 5  # of a gram matrix; more compute fewer entries twice, but compile longer
 
 

@@ -4,10 +4,9 @@ import os
 import subprocess
 import sys
 
-import jax
 import pytest
 
-from jaxmlr._xla.host import KEEPS_LOOPS
+from jaxmlr._xla.versions import applies
 
 SCRIPT = """
 import os
@@ -31,7 +30,7 @@ def test_every_core_is_a_device_and_a_loop_is_one_kernel(flags):
     devices, found, one_kernel = done.stdout.splitlines()
     assert int(devices) == len(os.sched_getaffinity(0))
     assert found.startswith(flags)
-    assert ("xla_backend_extra_options" in found) == (jax.__version_info__ < KEEPS_LOOPS)
+    assert ("xla_backend_extra_options" in found) == applies("kernel_for_every_array")
     assert one_kernel == "True"
 
 

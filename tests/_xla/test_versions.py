@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmlr._xla.versions import WRONG, require_sound
+from jaxmlr._xla.versions import QUIRKS, applies, require_sound
 
+WRONG = ["0.10.2"]
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
@@ -28,12 +29,32 @@ def test_the_installed_release_passes():
     require_sound()
 
 
-@pytest.mark.parametrize("version", WRONG)
+@pytest.mark.parametrize("version", [*WRONG, "0.11.1"])
 @pytest.mark.parametrize("package", ["jax", "jaxlib"])
 def test_the_requirements_exclude_what_is_refused(package, version):
     requirements = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
     (line,) = [r for r in requirements if r.startswith(f"{package}>")]
     assert f"!={version}" in line.split(",")
+
+
+def least_version():
+    requirements = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
+    (line,) = [r for r in requirements if r.startswith("jax>")]
+    return tuple(map(int, line.split(",")[0].removeprefix("jax>=").split(".")))
+
+
+@pytest.mark.parametrize("name", QUIRKS)
+def test_a_quirk_that_no_allowed_version_has_is_gone(name):
+    until = QUIRKS[name].until
+    assert until is None or until > least_version(), f"delete {name!r} and what asks for it"
+
+
+def test_versions_are_compared_as_numbers():
+    assert applies("kernel_for_every_array", (0, 9, 2))
+    assert not applies("kernel_for_every_array", (0, 11))
+    assert applies("quadratic_scans", (0, 11, 1))
+    assert not applies("quadratic_scans", (0, 11, 0))
+    assert applies("slow_llvm", (1, 0))
 
 
 def test_batched_matrix_vector_products_are_right():

@@ -181,7 +181,7 @@ def _inner(eqn: Eqn) -> Any:
 
 def _scan_carry(eqn: Eqn) -> tuple[int, int]:
     """Where the carry lies among a scan's inputs; before it are constants, behind it the rows."""
-    if "ft_in" in eqn.params:  # jax 0.12 and later
+    if "ft_in" in eqn.params:  # the quirk "counted_carries"
         consts, carry = (len(part) for part in eqn.params["ft_in"].unpack()[:2])
     else:
         consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]

@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxmlr._xla.host import KEEPS_LOOPS
+from jaxmlr._xla.versions import applies
 
 CACHE = 2**16  # bytes that a step may carry: what one step writes is then still at hand for the next
 MOST = 512  # trials: more gain nothing
-LEAST = 128 if jax.__version_info__ >= KEEPS_LOOPS else MOST  # fewer cost more in loops begun
+LEAST = MOST if applies("kernel_for_every_array") else 128  # fewer cost more in loops begun
 VECTOR = 16  # trials in a register: a rest that does not fill one is computed one by one
 
 
