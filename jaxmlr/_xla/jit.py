@@ -29,8 +29,8 @@ def wide_jit(function: Callable[P, R], static_argnames: tuple[str, ...] = ()) ->
         # Whatever is made while a jit traces is a tracer, even where no argument is.
         leaves = jax.tree.leaves((args, jnp.zeros(())))
         outermost = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-        found: R = (wide if outermost and jax.default_backend() == "cpu" else plain)(*args, **kwargs)
-        return found
+        result: R = (wide if outermost and jax.default_backend() == "cpu" else plain)(*args, **kwargs)
+        return result
 
     return call
 
@@ -51,11 +51,11 @@ def one_by_one(function: Callable[..., R]) -> Callable[..., R]:
         def one(own: list[Any]) -> R:
             rest = iter(own)
             chosen = [next(rest) if m else leaf for m, leaf in zip(mapped, leaves, strict=True)]
-            found: R = call(*jax.tree.unflatten(tree, chosen))
-            return found
+            result: R = call(*jax.tree.unflatten(tree, chosen))
+            return result
 
-        found: R = lax.map(one, [leaf for m, leaf in zip(mapped, leaves, strict=True) if m])
-        return found, jax.tree.map(lambda _: True, found)
+        result: R = lax.map(one, [leaf for m, leaf in zip(mapped, leaves, strict=True) if m])
+        return result, jax.tree.map(lambda _: True, result)
 
     call.def_vmap(loop)
     # custom_vmap has no derivative where only tangents are batched, nor where a leaf is None.

@@ -111,8 +111,8 @@ def tune(
                 return carry, jnp.log(metrics.coefficient_error(estimator.mixture(carry[1]), truth))
 
             first = source.init(), estimator.init(truth.coefficients.shape[1], None, dtype)
-            found = jax.lax.scan(segment, first, (jnp.asarray(starts), jnp.asarray(ends)))[1]
-            return jnp.mean(found)
+            errors = jax.lax.scan(segment, first, (jnp.asarray(starts), jnp.asarray(ends)))[1]
+            return jnp.mean(errors)
 
         return lanes(trial)(index)
 

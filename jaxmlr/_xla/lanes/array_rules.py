@@ -23,8 +23,8 @@ def _whole(rule: Callable[..., jax.Array]) -> Rule:
     """A rule of `rule(eqn, *arrays) -> array`, all with the trials last."""
 
     def evaluate(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
-        found = rule(eqn, *(whole(value, trials.number) for value in inputs))
-        return [small(Batched(found), trials.large)]
+        result = rule(eqn, *(whole(value, trials.number) for value in inputs))
+        return [small(Batched(result), trials.large)]
 
     return evaluate
 
@@ -34,8 +34,8 @@ def _elementwise(eqn: Eqn, *inputs: jax.Array) -> jax.Array:
     # Some primitives take scalars, and axes of length 1, beside longer ones.
     same = [lax.broadcast_in_dim(x, shape, range(len(shape))[-x.ndim :]) for x in inputs]
     params = {key: None if key == "sharding" else value for key, value in eqn.params.items()}
-    found: jax.Array = eqn.primitive.bind(*same, **params)
-    return found
+    result: jax.Array = eqn.primitive.bind(*same, **params)
+    return result
 
 
 def _broadcast(eqn: Eqn, x: jax.Array) -> jax.Array:

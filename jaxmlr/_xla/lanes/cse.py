@@ -33,8 +33,8 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def once(*args: Any) -> Any:
         closed, shape = jax.make_jaxpr(function, return_shape=True)(*args)
-        found = _evaluate(closed, _distinct(closed.jaxpr), jax.tree.leaves(args))
-        return jax.tree.unflatten(jax.tree.structure(shape), found)
+        values = _evaluate(closed, _distinct(closed.jaxpr), jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shape), values)
 
     return once
 
@@ -64,7 +64,7 @@ class Loop:
             names = [id(name) if isinstance(name, core.Literal) else name for name in results[:size]]
             parted = _first_places(list(zip(self._of, names, strict=True)))
         self._y = jax.tree.structure(y)
-        self._found = nodes, [results[k] for k in self._kept] + results[size:]
+        self._distinct = nodes, [results[k] for k in self._kept] + results[size:]
 
     def few(self, carry: Sequence[jax.Array]) -> list[jax.Array]:
         """The parts that are carried."""
@@ -76,8 +76,8 @@ class Loop:
 
     def step(self, few: Sequence[jax.Array], row: Any) -> tuple[list[jax.Array], Any]:
         """One step of the parts that are carried."""
-        found = _evaluate(self._closed, self._found, [*few, *jax.tree.leaves(row)])
-        return found[: len(few)], jax.tree.unflatten(self._y, found[len(few) :])
+        values = _evaluate(self._closed, self._distinct, [*few, *jax.tree.leaves(row)])
+        return values[: len(few)], jax.tree.unflatten(self._y, values[len(few) :])
 
 
 def _first_places(keys: Sequence[Any]) -> list[int]:
@@ -87,10 +87,10 @@ def _first_places(keys: Sequence[Any]) -> list[int]:
 
 
 def _evaluate(
-    closed: Any, found: tuple[list["_Node"], list[Any]], args: Sequence[jax.Array]
+    closed: Any, distinct: tuple[list["_Node"], list[Any]], args: Sequence[jax.Array]
 ) -> list[jax.Array]:
-    """The results named in `found`, with what is worth it stored."""
-    nodes, results = found
+    """The results named in `distinct`, with what is worth it stored."""
+    nodes, results = distinct
     nodes = _needed(nodes, results)
     kept = _worth_storing(nodes, results)
     inputs = [*closed.jaxpr.constvars, *closed.jaxpr.invars]
@@ -200,11 +200,11 @@ def _used_apart(nodes: Sequence[_Node], results: Sequence[Any], costs: dict[Any,
                 use(name, object())
             continue
         (var,) = eqn.outvars
-        here = loop.get(var)
+        user = loop.get(var)
         most = MOST_REPEATED if var.aval.shape else MOST_REPEATED_SCALAR
-        if here is several and costs[var] > most:
+        if user is several and costs[var] > most:
             kept.add(var)
-            here = var
+            user = var
         for name in _variables(names):
-            use(name, here)
+            use(name, user)
     return kept

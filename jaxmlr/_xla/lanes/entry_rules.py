@@ -72,8 +72,8 @@ def folded(eqn: Eqn, inputs: Sequence[Value]) -> list[Value] | None:
         return None  # numbers out of range become others here
     numbers = [np.asarray(x, aval.dtype) for x, aval in zip(inputs, avals, strict=True)]
     with np.errstate(all="ignore"):
-        found = np.asarray(_FOLDED[name](eqn, *numbers), out.dtype)
-    return [found.reshape(out.shape)]
+        constant = np.asarray(_FOLDED[name](eqn, *numbers), out.dtype)
+    return [constant.reshape(out.shape)]
 
 
 def _plain(aval: Any) -> bool:

@@ -80,8 +80,8 @@ def lanes(function: Callable[..., Any]) -> Callable[..., Any]:
             values = [trailing(leaf, LARGE) for leaf in leaves]
             return [leading(value, size) for value in _evaluate(jaxpr, values, Trials(size))]
 
-        found = shared(results)(*map(jnp.asarray, leaves))
-        return jax.tree.unflatten(jax.tree.structure(out_shape), found)
+        values = shared(results)(*map(jnp.asarray, leaves))
+        return jax.tree.unflatten(jax.tree.structure(out_shape), values)
 
     return batched
 
@@ -129,8 +129,8 @@ def _dependent(closed: Any, varying: Sequence[bool]) -> list[bool]:
 
     for eqn in jaxpr.eqns:
         inputs = [read(atom) for atom in eqn.invars]
-        found = _DEPENDENT.get(eqn.primitive.name, _all_or_none)(eqn, inputs)
-        env.update((var, f and 0 not in var.aval.shape) for var, f in zip(eqn.outvars, found, strict=True))
+        depends = _DEPENDENT.get(eqn.primitive.name, _all_or_none)(eqn, inputs)
+        env.update((var, f and 0 not in var.aval.shape) for var, f in zip(eqn.outvars, depends, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
@@ -144,17 +144,19 @@ def _dependent_carry(
     """The least part of a loop's carry that depends on the trial and stays so, and the body's results."""
     carry = list(carry)
     while True:
-        found = _dependent(body, [*before, *carry, *after])
-        wider = [old or new for old, new in zip(carry, found[: len(carry)], strict=True)]
+        depends = _dependent(body, [*before, *carry, *after])
+        wider = [old or new for old, new in zip(carry, depends[: len(carry)], strict=True)]
         if wider == carry:
-            return carry, found
+            return carry, depends
         carry = wider
 
 
 def _dependent_scan(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
     first, last = _scan_carry(eqn)
-    carry, found = _dependent_carry(eqn.params["jaxpr"], varying[:first], varying[first:last], varying[last:])
-    return [*carry, *found[len(carry) :]]
+    carry, depends = _dependent_carry(
+        eqn.params["jaxpr"], varying[:first], varying[first:last], varying[last:]
+    )
+    return [*carry, *depends[len(carry) :]]
 
 
 def _dependent_while(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
@@ -196,8 +198,8 @@ def _while_carry(eqn: Eqn) -> tuple[int, int]:
 def _scan(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     p = eqn.params
     first, last = _scan_carry(eqn)
-    found = _dependent_scan(eqn, [varies(value) for value in inputs])
-    varying, y_varies = found[: last - first], found[last - first :]
+    depends = _dependent_scan(eqn, [varies(value) for value in inputs])
+    varying, y_varies = depends[: last - first], depends[last - first :]
     shapes = [var.aval.shape for var in eqn.outvars[: last - first]]
     x_varies = [varies(x) for x in inputs[last:]]
     rows = [whole(x, trials.number) if varies(x) else x for x in inputs[last:]]
@@ -241,8 +243,8 @@ def _while(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
         carry = unpack(loop.all(flat), varying, shapes, trials)
         return scalars(_evaluate(p["cond_jaxpr"], [*inputs[:first], *carry], trials)[0])
 
-    found = lax.while_loop(go_on, lambda flat: loop.step(flat, None)[0], loop.few(start))
-    return unpack(loop.all(found), varying, shapes, trials)
+    end = lax.while_loop(go_on, lambda flat: loop.step(flat, None)[0], loop.few(start))
+    return unpack(loop.all(end), varying, shapes, trials)
 
 
 def _inline(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
@@ -253,8 +255,8 @@ def _called(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     """Inlined, entry by entry or with all arrays kept whole."""
     if _length(_inner(eqn).jaxpr) <= LONG:
         return _inline(eqn, inputs, trials)
-    found = _inline(eqn, inputs, trials._replace(large=1))
-    return [small(value, trials.large) if isinstance(value, Batched) else value for value in found]
+    values = _inline(eqn, inputs, trials._replace(large=1))
+    return [small(value, trials.large) if isinstance(value, Batched) else value for value in values]
 
 
 def _length(jaxpr: Any) -> float:
