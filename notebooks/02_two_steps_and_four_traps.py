@@ -45,8 +45,8 @@ def paths(gain, *cases):
         return jax.lax.scan(keep, method.init(2), (phi, y))[1]
 
     columns = [jnp.repeat(jnp.array(column), TRIALS) for column in zip(*cases, strict=True)]
-    found = jax.jit(jaxmlr.lanes(one))(jnp.tile(jnp.arange(TRIALS), len(cases)), *columns)
-    return [np.median(x.reshape(len(cases), TRIALS, STEPS), axis=1) for x in found]
+    values = jax.jit(jaxmlr.lanes(one))(jnp.tile(jnp.arange(TRIALS), len(cases)), *columns)
+    return [np.median(x.reshape(len(cases), TRIALS, STEPS), axis=1) for x in values]
 
 
 n = np.arange(1, STEPS + 1)
@@ -76,7 +76,7 @@ for p in (0.5, 0.75, 0.95):
     values = [jnp.mean((sign * v + z) * jnp.tanh(v * (sign * v + z))) for v in m]
     panel.plot(m, values, label=f"p = {p}")
 panel.plot(m, m, "k:", label="m")
-panel.set(xlabel="m", ylabel="E[ y tanh(m y) ]")
+panel.set(xlabel="m", ylabel=r"$E[y\,\tanh(m y)]$")
 panel.legend()
 plt.show()
 
@@ -88,10 +88,12 @@ plt.show()
 # 1; the picture plants the mistake by a P[0] that is almost zero in one direction.
 
 # %%
-figure, panels = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
-panels[0, 0].loglog(n, error[0], label="one direction frozen")
-panels[0, 0].loglog(n, error[1], label="n from 1")
-panels[0, 0].set(title="trap 1: a weight of zero", ylabel="|beta_hat - beta|")
+figure, panel = plt.subplots(figsize=(5, 3), layout="constrained")
+panel.loglog(n, error[0], label="one direction frozen")
+panel.loglog(n, error[1], label="n from 1")
+panel.set(xlabel="n", ylabel=r"$|\hat\beta - \beta|$")
+panel.legend()
+plt.show()
 
 # %% [markdown]
 # ## Trap 2: the projection excludes the answer
@@ -100,10 +102,15 @@ panels[0, 0].set(title="trap 1: a weight of zero", ylabel="|beta_hat - beta|")
 # reaches 5 at n = 7 x 10^10. Any C keeps the growth that the theory needs; C = 3 contains 5 from n = 14 on.
 
 # %%
-for bound, path in ((1.0, scale[2]), (3.0, scale[3])):
-    panels[0, 1].semilogx(n, path, label=f"q, C = {bound:g}")
-    panels[0, 1].semilogx(n, bound * np.sqrt(np.log(n + np.e)), "k:", linewidth=0.8)
-panels[0, 1].set(title="trap 2: the projection, q = 5", ylim=(0, 8))
+figure, panel = plt.subplots(figsize=(5, 3), layout="constrained")
+for colour, bound, path in (("C0", 1.0, scale[2]), ("C1", 3.0, scale[3])):
+    panel.semilogx(n, path, color=colour, label=f"q, C = {bound:g}")
+    upper = bound * np.sqrt(np.log(n + np.e))
+    panel.semilogx(n, upper, ":", color=colour, label=f"upper end of $D_n$, C = {bound:g}")
+panel.axhline(5, color="k", linestyle="--", linewidth=0.8, label="true q")
+panel.set(xlabel="n", ylabel="q", ylim=(0, 10))
+panel.legend(fontsize=8)
+plt.show()
 
 # %% [markdown]
 # ## Trap 3: a gain that counts information that is not there
@@ -113,24 +120,27 @@ panels[0, 1].set(title="trap 2: the projection, q = 5", ylim=(0, 8))
 # what survives.
 
 # %%
-panels[1, 0].semilogx(n, plain[0], label='gain="em"')
-panels[1, 0].semilogx(n, scale[4], label='gain="newton"')
-panels[1, 0].axhline(2, color="k", linestyle=":", linewidth=0.8)
-panels[1, 0].set(title="trap 3: weak signals, q = 2", xlabel="n")
+figure, panel = plt.subplots(figsize=(5, 3), layout="constrained")
+panel.semilogx(n, plain[0], label='gain="em"')
+panel.semilogx(n, scale[4], label='gain="newton"')
+panel.axhline(2, color="k", linestyle="--", linewidth=0.8, label="true q")
+panel.set(xlabel="n", ylabel="q")
+panel.legend()
+plt.show()
 
 # %% [markdown]
 # ## Trap 4: a rate is not a promise
 #
 # The error is `O(n^kappa / lambda_min(n))`, which says nothing where the excitation lambda_min does not
 # outgrow n^kappa. With regressors that fade as n^(-.3), lambda_min grows like n^.4: the error stays where
-# it is. Labels do not care.
+# it is. The labels become optimal all the same.
 
 # %%
+figure, panel = plt.subplots(figsize=(5, 3), layout="constrained")
 for decay, path in ((0.0, error[1]), (0.1, error[5]), (0.3, error[6])):
-    panels[1, 1].loglog(n, path, label=f"decay {decay:g}")
-panels[1, 1].set(title="trap 4: too little excitation", xlabel="n")
-for panel in panels.flat:
-    panel.legend(fontsize=8)
+    panel.loglog(n, path, label=f"decay {decay:g}")
+panel.set(xlabel="n", ylabel=r"$|\hat\beta - \beta|$")
+panel.legend()
 plt.show()
 
 # %% [markdown]

@@ -36,15 +36,15 @@ def errors():
     def one(trial, p):
         truth = jaxmlr.symmetric(jnp.array([1.0, -1.5]), p)
         phi, y, _ = jaxmlr.simulate(jax.random.key(0), truth, jaxmlr.processes.gaussian(), STEPS, trial=trial)
-        found = {}
+        errors = {}
         for name, method in METHODS.items():
             estimate = method.mixture(jaxmlr.run(method, phi, y)[0])
-            found[name] = jaxmlr.metrics.coefficient_error(estimate, truth)
-        return found
+            errors[name] = jaxmlr.metrics.coefficient_error(estimate, truth)
+        return errors
 
     trials = jnp.tile(jnp.arange(TRIALS), len(SHARES))
-    found = jax.jit(jaxmlr.lanes(one))(trials, jnp.repeat(jnp.array(SHARES), TRIALS))
-    return {name: np.asarray(x).reshape(len(SHARES), TRIALS) for name, x in found.items()}
+    errors = jax.jit(jaxmlr.lanes(one))(trials, jnp.repeat(jnp.array(SHARES), TRIALS))
+    return {name: np.asarray(x).reshape(len(SHARES), TRIALS) for name, x in errors.items()}
 
 
 table = errors()

@@ -56,13 +56,13 @@ memories = {1.0: "all", 0.99: "100", 0.95: "20", 0.8: "5"}
 rates = jnp.repeat(jnp.array(list(memories)), TRIALS)
 squares = jax.jit(jaxmlr.lanes(one))(jnp.tile(jnp.arange(TRIALS), len(memories)), rates)
 paths = np.sqrt(np.mean(squares.reshape(len(memories), TRIALS, STEPS), axis=1))
-found = dict(zip(memories, paths, strict=True))
+path_of = dict(zip(memories, paths, strict=True))
 figure, panels = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 for forgetting, name in memories.items():
-    panels[0].plot(found[forgetting], label=f"memory {name}")
+    panels[0].plot(path_of[forgetting], label=f"memory {name}")
 panels[0].set(xlabel="n", ylabel="rms error", title="a slow turn of beta")
 panels[0].legend(fontsize=8)
-late = {forgetting: float(np.sqrt(np.mean(path[500:] ** 2))) for forgetting, path in found.items()}
+late = {forgetting: float(np.sqrt(np.mean(path[500:] ** 2))) for forgetting, path in path_of.items()}
 panels[1].bar(list(memories.values()), late.values())
 panels[1].set(xlabel="memory", ylabel="rms error, n > 500", title="too long, right, too short")
 plt.show()

@@ -26,7 +26,9 @@ from jaxmlr.fitting.tables.fit import fit_rows
 from jaxmlr.fitting.tables.read import read
 from jaxmlr.fitting.tables.report import coefficients, lines
 
-here = Path(__file__).parent if "__file__" in globals() else Path()
+# The data lie in the repository, whichever of its folders this runs in.
+here = Path(__file__ if "__file__" in globals() else "notebook").resolve()
+experiments = next(folder / "experiments" for folder in here.parents if (folder / "experiments").is_dir())
 
 # %% [markdown]
 # ## Food expenditure (Engel 1857)
@@ -38,20 +40,23 @@ here = Path(__file__).parent if "__file__" in globals() else Path()
 # household.
 
 # %%
-design, rows = Design.learn(read(here / "../experiments/data/engel.csv"), "foodexp_k", None)
-found = fit_rows(design, rows, [1, 2, 3], method="fit", seed=0)
-print(coefficients(found).round(4).to_string(index=False))
-print(found.criteria.round(2))
-for line in lines(found):
+design, rows = Design.learn(read(experiments / "data" / "engel.csv"), "foodexp_k", None)
+fitted = fit_rows(design, rows, [1, 2, 3], method="fit", seed=0)
+print(coefficients(fitted).round(4).to_string(index=False))
+print(fitted.criteria.round(2))
+for line in lines(fitted):
     print("-", line)
 
 # %%
 figure, panel = plt.subplots(figsize=(5, 3.5), layout="constrained")
-panel.scatter(rows.phi[:, 1], rows.y, c=found.posterior[:, -1], s=12, cmap="coolwarm")
 grid = np.linspace(0, rows.phi[:, 1].max(), 2)
-for intercept, slope in np.asarray(found.fit.mixture.coefficients):
-    panel.plot(grid, intercept + slope * grid)
+labels = fitted.posterior.argmax(axis=1)
+for k, (intercept, slope) in enumerate(np.asarray(fitted.fit.mixture.coefficients)):
+    panel.plot(grid, intercept + slope * grid, color=f"C{k}", label=f"line {k + 1}")
+    mine = labels == k
+    panel.scatter(rows.phi[mine, 1], rows.y[mine], color=f"C{k}", s=10, label=f"likeliest line {k + 1}")
 panel.set(xlabel="income", ylabel="food expenditure")
+panel.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]

@@ -93,15 +93,9 @@ BATCH = {  # likewise: a function of (phi (n, 2), y (n,), key) to a Fit of two c
 
 
 @pytest.fixture(params=RECURSIVE)
-def factory(request):
-    """A function that makes every recursive method in turn."""
-    return RECURSIVE[request.param]
-
-
-@pytest.fixture
-def estimator(factory):
+def estimator(request):
     """Every recursive method in turn."""
-    return factory()
+    return RECURSIVE[request.param]()
 
 
 @pytest.fixture(params=BATCH)

@@ -11,6 +11,7 @@ import jax
 import typer
 from rich.console import Console
 
+from jaxmlr import __version__
 from jaxmlr._xla import cache, host
 from jaxmlr.cli import bench as benchmark
 from jaxmlr.cli.plot import plot
@@ -27,6 +28,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"jaxmlr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main() -> None:

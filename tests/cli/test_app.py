@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import jaxmlr
 from jaxmlr.cli import app
 from jaxmlr.study import Study, load, run_block, run_study
 from jaxmlr.study.run.store import Store
@@ -33,6 +34,10 @@ p = 0.7
 [estimators.seed]
 method = "two_step"
 """
+
+
+def test_the_version_is_printed(call):
+    assert call("--version") == (0, f"jaxmlr {jaxmlr.__version__}\n", "")
 
 
 @pytest.fixture(scope="module")

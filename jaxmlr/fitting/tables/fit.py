@@ -22,7 +22,7 @@ from jaxmlr.fitting.tables import read
 from jaxmlr.fitting.tables.design import Design, Observations
 from jaxmlr.mixture import Mixture
 
-COLLINEAR = 1e-12  # of a centred column's length outside of the columns before it
+COLLINEAR = 1e-9  # of a column's length outside of the columns before it
 OVERLAP = 0.75  # mean of the greatest posterior below which labels are said to be uncertain
 LEVEL = 1e-3  # of the test that membership does not depend on the regressors
 
@@ -72,17 +72,12 @@ def check(design: Design, rows: Observations, components: int) -> None:
         )
     if np.ptp(rows.y) == 0:
         raise ValueError(f"the response {design.response!r} is constant: {rows.y[0]:g} in all {n} rows")
-    units = Units.of(rows.phi, rows.y, design.intercept)
-    scaled, _ = units.apply(rows.phi, rows.y)
-    norms = np.linalg.norm(scaled, axis=0)
+    scaled = rows.phi / np.maximum(np.abs(rows.phi).max(axis=0), np.finfo(float).tiny)
     outside = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
-    # An entry of size c has an error of eps c, which is eps c / scale after centring.
-    rounding = 4 * np.finfo(np.float64).eps * np.abs(rows.phi).max(axis=0) / units.scale * np.sqrt(n)
-    bad = np.flatnonzero(outside <= np.maximum(COLLINEAR * norms, rounding))
+    bad = np.flatnonzero(outside <= COLLINEAR * np.linalg.norm(scaled, axis=0))
     if len(bad):
         name, before = design.names[bad[0]], design.names[: bad[0]]
-        shown = f"{', '.join(before[:5])}{', ...' if len(before) > 5 else ''}"
-        what = "is zero everywhere" if not before else f"is a linear combination of {shown}"
+        what = "is zero everywhere" if not before else f"is a linear combination of {', '.join(before)}"
         raise ValueError(f"collinear columns: {name!r} {what}; leave it out of the formula")
 
 
@@ -267,8 +262,7 @@ def fit_stream(
 def as_table(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:
     """Every parameter of every component, one row each; `others` are further columns by name.
 
-    The columns `component` (from 1), `term` (a regressor, "weight" or "sigma") and `estimate`. A regressor
-    may have the name of a parameter, which then stands in parentheses, as "(weight)".
+    The columns `component` (from 1), `term` (a regressor, "weight" or "sigma") and `estimate`.
     """
 
     def flat(each: Mixture, of_errors: bool) -> list[Any]:
@@ -279,8 +273,7 @@ def as_table(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFram
         last = variance / (2 * sigma) if of_errors else np.sqrt(variance)
         return np.column_stack([each.coefficients, each.weights, last]).reshape(-1).tolist()
 
-    parameters = [f"({name})" if name in design.names else name for name in ("weight", "sigma")]
-    terms = [*design.names, *parameters]
+    terms = [*design.names, "weight", "sigma"]
     count = len(mixture.weights)
     table = {
         "component": np.repeat(np.arange(1, count + 1), len(terms)),

@@ -1,0 +1,76 @@
+"""From docstrings to reStructuredText: formulas become literal blocks, fields of a tuple a list."""
+
+import inspect
+import re
+from typing import Any
+
+SECTION = re.compile(r"(Args|Attributes|Fields|Raises|Returns|Yields):$")
+FIELD = re.compile(r"    (\w+): [^#]+#\s*(.+)")
+LIST = re.compile(r"([-*]|\d+\.) ")
+
+
+def indent_of(line: str) -> int:
+    """The number of leading spaces."""
+    return len(line) - len(line.lstrip())
+
+
+def escaped(line: str) -> str:
+    """Bars, stars and trailing underscores as they are written, outside of backticks."""
+    parts = re.split(r"(`+[^`]*`+)", line)
+    parts[::2] = [re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def converted(lines: list[str]) -> list[str]:
+    """Lines of a docstring with its indented formulas and tables as literal blocks."""
+    output: list[str] = []
+    base, literal, blank = 0, None, True
+    for line in lines:
+        indent = indent_of(line)
+        if not line.strip():
+            blank = True
+            output.append(line)
+            continue
+        if literal is not None and indent < literal:
+            literal = None
+        if literal is None:
+            if indent == 0:
+                base = 4 if SECTION.match(line) else 0
+            stripped = line.strip()
+            if blank and indent >= base + 4 and output and not LIST.match(stripped):
+                literal = indent
+                output += [" " * (indent - 4) + "::", ""]
+            elif not blank and LIST.match(stripped) and indent > indent_of(output[-1]):
+                output.append("")
+        output.append(line if literal is not None or SECTION.match(line) else escaped(line))
+        blank = False
+    return output
+
+
+def fields(obj: Any) -> list[str]:
+    """The fields of a NamedTuple with the comments behind them."""
+    if not (inspect.isclass(obj) and issubclass(obj, tuple) and hasattr(obj, "_fields")):
+        return []
+    found = [match.groups() for line in inspect.getsource(obj).splitlines() if (match := FIELD.match(line))]
+    return ["", "Fields:", *(f"  {name}: {text}" for name, text in found)] if found else []
+
+
+def process(app: object, what: str, name: str, obj: Any, options: object, lines: list[str]) -> None:
+    """What autodoc calls for every docstring, before napoleon does."""
+    del app, what, name, options
+    if not any(SECTION.match(line) for line in lines if line.startswith("Fields")):
+        lines += fields(obj)
+    lines[:] = converted(lines)
+
+
+def skip(app: object, what: str, name: str, obj: Any, skipped: bool, options: object) -> bool | None:
+    """Leave out the fields of tuples, which `fields` lists, and what scikit-learn adds to its estimators."""
+    del app, what, name, skipped, options
+    foreign = str(getattr(obj, "__module__", "")).startswith("sklearn")
+    return True if foreign or type(obj).__name__ in ("_tuplegetter", "RequestMethod") else None
+
+
+def setup(app: Any) -> None:
+    """Connect both to Sphinx."""
+    app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-skip-member", skip)
