@@ -251,7 +251,7 @@ def find(method: Any, *, kind: str | None = None, label: str = "method") -> Meth
     elif callable(method):
         record = Method(method, symmetric=None)
     else:
-        raise ValueError(f"{label} must be a name, not {method!r}")
+        raise ValueError(f"{label} must be a name or a function, not {method!r}")
     if kind is not None and record.kind != kind:
         wanted = ", ".join(RECURSIVE if kind == "recursive" else BATCH)
         raise ValueError(f"{label}: {method!r} is a {record.kind} method, not a {kind} one such as {wanted}")

@@ -27,12 +27,12 @@ from jaxmlr import Estimator, Info, Mixture
 
 def sign_rule(initial=0.5):
     def init(dim, key=None, dtype=None):
-        beta = jnp.full(dim, initial, dtype)
-        return beta, jnp.eye(dim, dtype=beta.dtype)
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        return jnp.full(dim, initial, dtype), jnp.eye(dim, dtype=dtype)
 
     def step(state, row):
         beta, P = state
-        phi, y = row
+        phi, y = row[0].astype(beta.dtype), row[1].astype(beta.dtype)
         b = jnp.sum(beta * phi)
         sign = jnp.where(y * b >= 0, 1, -1).astype(y.dtype)
         g = P @ phi

@@ -93,9 +93,15 @@ BATCH = {  # likewise: a function of (phi (n, 2), y (n,), key) to a Fit of two c
 
 
 @pytest.fixture(params=RECURSIVE)
-def estimator(request):
+def factory(request):
+    """A function that makes every recursive method in turn."""
+    return RECURSIVE[request.param]
+
+
+@pytest.fixture
+def estimator(factory):
     """Every recursive method in turn."""
-    return RECURSIVE[request.param]()
+    return factory()
 
 
 @pytest.fixture(params=BATCH)

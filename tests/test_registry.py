@@ -117,7 +117,7 @@ def test_a_method_of_ones_own_needs_no_record(method, kind):
         ("json:no_such_name", None, "cannot import 'json:no_such_name': module 'json' has no attribute"),
         (":f", None, "cannot import ':f'"),
         ("os:path", None, "'os:path' is not a function"),
-        (3, None, "method must be a name, not 3"),
+        (3, None, "method must be a name or a function, not 3"),
     ],
 )
 def test_what_is_wrong_with_a_name_is_said(method, kind, message):

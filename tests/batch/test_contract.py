@@ -8,6 +8,7 @@ import pytest
 
 from jaxmlr.batch import Fit
 from jaxmlr.mixture import Mixture
+from jaxmlr.testing import check_method
 
 KEY = jax.random.key(5)
 DTYPES = (jnp.float32, jnp.float64)
@@ -39,39 +40,22 @@ def test_a_fit_is_a_mixture_and_how_it_was_reached(batch_method, dtype):
     np.testing.assert_allclose(found.log_likelihood, found.mixture.log_likelihood(phi, y), rtol=rtol)
 
 
-def test_it_is_pure_and_the_same_under_jit_and_vmap(batch_method):
-    sets = [data(seed=seed) for seed in range(3)]
-    alone = [batch_method(*one, KEY) for one in sets]
-    chex.assert_trees_all_equal(alone[0], batch_method(*sets[0], KEY))
-    stacked = [np.stack(part) for part in zip(*sets, strict=True)]
-    together = jax.jit(jax.vmap(lambda phi, y: batch_method(phi, y, KEY)))(*stacked)
-    # Adam has not converged after 50 steps, but it is the same path; converged ones end within tolerance.
-    for k, fit in enumerate(alone):
-        chex.assert_trees_all_close(
-            jax.tree.map(lambda leaf, k=k: leaf[k], together.mixture), fit.mixture, rtol=1e-6, atol=1e-8
-        )
+def test_it_keeps_the_contract(batch_method):
+    check_method(batch_method)
 
 
-DEGENERATE = {
-    "zero regressors": lambda phi, y: (0 * phi, y),
-    "zero responses": lambda phi, y: (phi, 0 * y),
-    "constant responses": lambda phi, y: (phi, 0 * y + 3),
-    "all zero": lambda phi, y: (0 * phi, 0 * y),
-    "repeated rows": lambda phi, y: (0 * phi + phi[0], 0 * y + y[0]),
-    "one line without noise": lambda phi, y: (phi, phi @ np.ones(2, phi.dtype)),
+LARGE = {
     "large": lambda phi, y: (1e6 * phi, 1e6 * y),
     "large regressors": lambda phi, y: (1e6 * phi, y),
-    "large responses": lambda phi, y: (phi, 1e6 * y),
-    "small": lambda phi, y: (1e-6 * phi, 1e-6 * y),
 }
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_degenerate_data_leave_the_fit_finite(batch_method, dtype):
-    cases = [change(*data(dtype=dtype)) for change in DEGENERATE.values()]
+def test_large_data_leave_the_fit_finite_in_single_precision_too(batch_method, dtype):
+    cases = [change(*data(dtype=dtype)) for change in LARGE.values()]
     phi, y = (jnp.stack([jnp.asarray(x, dtype) for x in part]) for part in zip(*cases, strict=True))
     found = jax.jit(jax.vmap(lambda phi, y: batch_method(phi, y, KEY)))(phi, y)
     finite = [
         all(bool(jnp.isfinite(leaf[k]).all()) for leaf in jax.tree.leaves(found)) for k in range(len(cases))
     ]
-    assert [name for name, fine in zip(DEGENERATE, finite, strict=True) if not fine] == []
+    assert [name for name, fine in zip(LARGE, finite, strict=True) if not fine] == []

@@ -7,38 +7,47 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+import formulaic
 import numpy as np
 import pandas as pd
-from formulaic import Formula
 from formulaic.errors import DataMismatchWarning
 
-from jaxmlr.fitting.tables import read
+from jaxmlr.fitting.tables import columns, formula
+from jaxmlr.fitting.tables.formula import Formula
+from jaxmlr.fitting.tables.functions import FUNCTIONS
+
+_CONTEXT = {name: function for name, function in FUNCTIONS.items() if function is not None}
 
 
 class Observations(NamedTuple):
     """The rows of a table that can be used."""
 
     phi: np.ndarray  # (n, d) float64
-    y: np.ndarray  # (n,) float64
+    y: np.ndarray  # (n,) float64, the response less the offset; NaN where it is not read
     rows: np.ndarray  # (n,) int64, their numbers in the table, from 1
     dropped: int  # rows left out because an entry that is needed is missing
+    offset: np.ndarray  # (n,) float64, the sum of the formula's offset(...) terms
 
 
 @dataclass(frozen=True)
 class Design:
     """What a formula makes of the columns of a table; learnt from the first rows, applied to all."""
 
-    formula: str
+    formula: str  # as it was written
     response: str
-    names: tuple[str, ...]  # of the d regressors
-    variables: tuple[str, ...]  # columns of the table that are read
-    levels: dict[str, list[str]]  # of the categories among them
-    spec: Any  # formulaic's, which holds what its transformations have learnt
+    names: tuple[str, ...]  # of the d regressors, in the words of the file and the formula
+    intercept: int | None  # the place of the column of ones, or None
+    levels: dict[str, list[str]]  # of the factors, by their words in `parsed`
+    notes: tuple[str, ...]  # what was left out of the table and why, one sentence each
+    parsed: Formula
+    left: Any  # formulaic's specifications of both sides, which hold what their functions have learnt
+    right: Any
+    offsets: tuple[int, ...]  # columns of the right side that are added with coefficient 1
 
     @property
-    def intercept(self) -> int | None:
-        """The place of the column of ones, or None."""
-        return self.names.index("Intercept") if "Intercept" in self.names else None
+    def variables(self) -> tuple[str, ...]:
+        """The columns of the table that are read."""
+        return tuple(dict.fromkeys(self.parsed.columns.values()))
 
     @classmethod
     def learn(
@@ -49,8 +58,8 @@ class Design:
         Args:
           frame: of `read.read`, or the first of `read.chunks`.
           response: name of a column, or None where the formula has a left side.
-          formula: as in R, "y ~ x1 + log(x2)" or its right side alone, with an intercept unless it says
-            "- 1"; None takes all other columns.
+          formula: in Wilkinson notation, "y ~ x1 + log(x2)" or its right side alone, with an intercept
+            unless it says "0 +" or "- 1"; None is ".", all other columns that are not empty.
 
         Returns:
           A Design, and the rows of `frame`.
@@ -59,119 +68,117 @@ class Design:
           ValueError: no such column, a formula that cannot be read or evaluated, or entries that are not
             finite numbers; row and column are named.
         """
-        text = _whole(frame, response, formula)
-        parsed = _parse(text, list(frame.columns))
-        left = sorted(map(str, parsed.lhs.required_variables))
-        variables = sorted(map(str, parsed.required_variables))
-        if not left:
-            raise ValueError(f"formula {text!r}: its left side names no column")
-        typed = read.typed(frame, variables, left, None).dropna()
+        parsed, notes = read_formula(frame, response, formula)
+        typed = columns.typed(frame, parsed, None).dropna()
         if typed.empty:
             raise ValueError(
                 "no row has all the entries that are needed" if len(frame) else "there are no rows"
             )
-        levels = {
-            name: sorted(typed[name].unique()) for name in variables if typed[name].dtype == np.dtype(object)
-        }
-        count = sum(map(len, levels.values()))
-        if count > len(typed):
-            most = max(levels, key=lambda name: len(levels[name]))
-            raise ValueError(
-                f"column {most!r} holds {len(levels[most])} different texts in {len(typed)} rows;"
-                " it names rows rather than groups"
-            )
-        matrices = _evaluate(text, parsed, _categories(typed, levels))
-        names = tuple(matrices.rhs.model_spec.column_names)
-        if len(matrices.lhs.model_spec.column_names) != 1:
-            raise ValueError(f"formula {text!r}: the left side must be one column")
-        if not names:
-            raise ValueError(f"formula {text!r}: the right side has no term")
-        response = matrices.lhs.model_spec.column_names[0]
-        design = cls(text, response, names, tuple(variables), levels, matrices.model_spec)
-        return design, design._observations(matrices, typed, len(frame))
+        for word in typed.select_dtypes("category"):  # levels of the rows that are used
+            typed[word] = typed[word].cat.remove_unused_categories()
+        levels = {word: list(typed[word].cat.categories) for word in typed.select_dtypes("category")}
+        for word, texts in levels.items():
+            if len(texts) > len(typed) / 2 and len(texts) > columns.MOST_LEVELS:
+                raise ValueError(
+                    f"column {parsed.columns[word]!r} holds {len(texts)} different entries in {len(typed)}"
+                    " rows; it names rows rather than groups"
+                )
+            if len(texts) == 1:
+                notes += (f"column {parsed.columns[word]!r} holds {texts[0]!r} only and adds no regressor",)
+        left, right = (_first(parsed, side, typed) for side in (f"0 + {parsed.left}", parsed.right))
+        if len(left.column_names) != 1:
+            raise ValueError(f"formula {parsed.text!r}: the left side must be one column of numbers")
+        offsets = tuple(i for i, name in enumerate(right.column_names) if name.startswith("offset("))
+        if any(":" in right.column_names[i] for i in offsets):
+            raise ValueError(f"formula {parsed.text!r}: an offset takes no part in interactions")
+        kept = [name for i, name in enumerate(right.column_names) if i not in offsets]
+        if not kept:
+            raise ValueError(f"formula {parsed.text!r}: the right side has no term")
+        intercept = kept.index("Intercept") if "Intercept" in kept else None
+        names = [parsed.label(name) for name in kept]
+        if intercept is not None and names.count("Intercept") > 1:
+            names[intercept] = "(Intercept)"  # a column of the table has that name
+        design = cls(
+            parsed.text, parsed.response, tuple(names), intercept, levels, notes, parsed, left, right, offsets
+        )
+        return design, design._observations(typed, len(frame), response=True)
 
-    def observations(self, frame: pd.DataFrame) -> Observations:
-        """The rows of `frame`, a table or a chunk with the same columns.
+    def observations(self, frame: pd.DataFrame, *, response: bool = True) -> Observations:
+        """The rows of `frame`: a chunk of the table, or new rows, which need no response.
 
         Raises:
-          ValueError: as `learn`; or a text that the rows it was learnt from do not have.
+          ValueError: as `learn`; or a level that the rows it was learnt from do not have.
         """
-        known = self.levels
-        typed = read.typed(frame, self.variables, (), known).dropna()
-        if typed.empty:
-            return Observations(
-                np.empty((0, len(self.names))), np.empty(0), np.empty(0, np.int64), len(frame)
-            )
-        matrices = _evaluate(self.formula, self.spec, _categories(typed, known))
-        return self._observations(matrices, typed, len(frame))
+        parsed = self.parsed if response else self.parsed.right_only()
+        typed = columns.typed(frame, parsed, self.levels).dropna()
+        return self._observations(typed, len(frame), response)
 
-    def _observations(self, matrices: Any, typed: pd.DataFrame, total: int) -> Observations:
-        phi = np.asarray(matrices.rhs, np.float64)
-        y = np.asarray(matrices.lhs, np.float64)[:, 0]
-        for values, names in ((y[:, None], [self.response]), (phi, self.names)):
+    def _observations(self, typed: pd.DataFrame, total: int, response: bool) -> Observations:
+        n = len(typed)
+        whole = self._evaluate(self.right, typed) if n else np.empty((0, len(self.right.column_names)))
+        is_offset = np.isin(np.arange(whole.shape[1]), self.offsets)
+        phi, offset = whole[:, ~is_offset], whole[:, is_offset].sum(axis=1)
+        y = self._evaluate(self.left, typed)[:, 0] if response and n else np.full(n, np.nan)
+        checked = [(phi, self.names), (offset[:, None], ["the offset"])]
+        for values, names in [(y[:, None], [self.response]), *checked] if response else checked:
             bad = ~np.isfinite(values)
             if bad.any():
                 i, j = np.argwhere(bad)[0]
                 raise ValueError(f"row {typed.index[i]}: {names[j]} is {values[i, j]}; it must be finite")
-        return Observations(phi, y, typed.index.to_numpy(np.int64), total - len(typed))
+        return Observations(phi, y - offset, typed.index.to_numpy(np.int64), total - n, offset)
+
+    def _evaluate(self, spec: Any, typed: pd.DataFrame) -> np.ndarray:
+        with _formula_errors(self.parsed):
+            return np.asarray(
+                spec.get_model_matrix(typed, context=_CONTEXT, na_action="ignore", output="numpy"), np.float64
+            )
 
 
-def _whole(frame: pd.DataFrame, response: str | None, formula: str | None) -> str:
-    """The formula with both its sides."""
-    if response is not None:
-        read.column(frame, response)
-    if formula is None:
-        if response is None:
-            raise ValueError("name the response column, or give a formula with a left side")
-        others = [name for name in frame.columns if name != response]
-        if not others:
-            raise ValueError(f"the table has no column beside {response!r}")
-        return f"{_quoted(response)} ~ {' + '.join(map(_quoted, others))}"
-    left, tilde, right = formula.partition("~")
+def read_formula(
+    frame: pd.DataFrame, response: str | None, text: str | None
+) -> tuple[Formula, tuple[str, ...]]:
+    """The formula of a table, and what `.` leaves out; arguments as those of `Design.learn`."""
+    names = [str(name) for name in frame.columns]
+    empty = [name for name in names if columns.is_empty(frame[name])]
+    default = [name for name in names if name not in empty]
+    left, tilde, right = (".", "", "") if text is None else text.partition("~")
     if not tilde:
-        left, right = "", formula
+        left, right = "", left
     left, right = left.strip(), right.strip()
-    if not right:
-        raise ValueError(f"formula {formula!r}: the right side has no term")
-    if response is None:
-        if not left:
-            raise ValueError("name the response column, or give a formula with a left side")
-        return f"{left} ~ {right}"
-    if left and left.strip("`") != response:
-        raise ValueError(f"the formula's response is {left!r}, not {response!r}; give one of them")
-    return f"{left or _quoted(response)} ~ {right}"
+    if response is not None:
+        columns.column(frame, response)
+        if left and left.strip("`") != response:
+            raise ValueError(f"the formula's response is {left!r}, not {response!r}; give one of them")
+    elif not left:
+        raise ValueError("name the response column, or give a formula with a left side")
+    if right == "." and not [name for name in default if name != response]:
+        raise ValueError(f"the table has no column beside {response or left!r}")
+    verbatim = response is not None
+    parsed = formula.read(response or left, right, names, default, verbatim=verbatim)
+    notes = tuple(frame.attrs.get("notes", ()))
+    if "." in right:
+        unused = [name for name in empty if name not in parsed.columns.values()]
+        notes += tuple(f"column {name!r} is empty and left out" for name in unused)
+    return parsed, notes
 
 
-def _quoted(name: str) -> str:
-    if "`" in name:
-        raise ValueError(f"column {name!r}: a name must not hold a backtick")
-    return f"`{name}`"
-
-
-def _parse(text: str, columns: list[str]) -> Any:
-    with _formula_errors(text):
-        parsed: Any = Formula(text, _context={"__formulaic_variables_available__": columns})
-    if not all(hasattr(getattr(parsed, side, None), "required_variables") for side in ("lhs", "rhs")):
-        raise ValueError(f"formula {text!r} must have one left and one right side")
-    return parsed
-
-
-def _evaluate(text: str, spec: Any, frame: pd.DataFrame) -> Any:
-    with _formula_errors(text), warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("error", DataMismatchWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)  # what is not finite is found and named
-        return spec.get_model_matrix(frame, na_action="ignore", output="numpy")
-
-
-def _categories(typed: pd.DataFrame, levels: dict[str, list[str]]) -> pd.DataFrame:
-    return typed.assign(**{name: pd.Categorical(typed[name], known) for name, known in levels.items()})
+def _first(parsed: Formula, side: str, typed: pd.DataFrame) -> Any:
+    """Formulaic's specification of a side, learnt from its first rows."""
+    with _formula_errors(parsed):
+        terms: Any = formulaic.Formula(side, _parser=formula.parser())
+        matrix = terms.get_model_matrix(typed, context=_CONTEXT, na_action="ignore", output="numpy")
+        return matrix.model_spec
 
 
 @contextmanager
-def _formula_errors(text: str) -> Iterator[None]:
-    """A formula is a program of the user's: whatever it raises is said in one line."""
-    try:
-        yield
-    except Exception as error:
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()
-        raise ValueError(f"formula {text!r}: {plain[0] if plain else type(error).__name__}") from error
+def _formula_errors(parsed: Formula) -> Iterator[None]:
+    """Whatever formulaic finds wrong is said in one line, in the words of the formula's author."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("error", DataMismatchWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # what is not finite is found and named
+        try:
+            yield
+        except Exception as error:
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", parsed.label(str(error))).splitlines()
+            what = plain[0] if plain else type(error).__name__
+            raise ValueError(f"formula {parsed.text!r}: {what}") from error

@@ -22,7 +22,7 @@ from jaxmlr.fitting.tables import read
 from jaxmlr.fitting.tables.design import Design, Observations
 from jaxmlr.mixture import Mixture
 
-COLLINEAR = 1e-9  # of a column's length outside of the columns before it
+COLLINEAR = 1e-12  # of a centred column's length outside of the columns before it
 OVERLAP = 0.75  # mean of the greatest posterior below which labels are said to be uncertain
 LEVEL = 1e-3  # of the test that membership does not depend on the regressors
 
@@ -72,12 +72,17 @@ def check(design: Design, rows: Observations, components: int) -> None:
         )
     if np.ptp(rows.y) == 0:
         raise ValueError(f"the response {design.response!r} is constant: {rows.y[0]:g} in all {n} rows")
-    scaled = rows.phi / np.maximum(np.abs(rows.phi).max(axis=0), np.finfo(float).tiny)
+    units = Units.of(rows.phi, rows.y, design.intercept)
+    scaled, _ = units.apply(rows.phi, rows.y)
+    norms = np.linalg.norm(scaled, axis=0)
     outside = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
-    bad = np.flatnonzero(outside <= COLLINEAR * np.linalg.norm(scaled, axis=0))
+    # An entry of size c has an error of eps c, which is eps c / scale after centring.
+    rounding = 4 * np.finfo(np.float64).eps * np.abs(rows.phi).max(axis=0) / units.scale * np.sqrt(n)
+    bad = np.flatnonzero(outside <= np.maximum(COLLINEAR * norms, rounding))
     if len(bad):
         name, before = design.names[bad[0]], design.names[: bad[0]]
-        what = "is zero everywhere" if not before else f"is a linear combination of {', '.join(before)}"
+        shown = f"{', '.join(before[:5])}{', ...' if len(before) > 5 else ''}"
+        what = "is zero everywhere" if not before else f"is a linear combination of {shown}"
         raise ValueError(f"collinear columns: {name!r} {what}; leave it out of the formula")
 
 
@@ -262,7 +267,8 @@ def fit_stream(
 def as_table(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:
     """Every parameter of every component, one row each; `others` are further columns by name.
 
-    The columns `component` (from 1), `term` (a regressor, "weight" or "sigma") and `estimate`.
+    The columns `component` (from 1), `term` (a regressor, "weight" or "sigma") and `estimate`. A regressor
+    may have the name of a parameter, which then stands in parentheses, as "(weight)".
     """
 
     def flat(each: Mixture, of_errors: bool) -> list[Any]:
@@ -273,7 +279,8 @@ def as_table(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFram
         last = variance / (2 * sigma) if of_errors else np.sqrt(variance)
         return np.column_stack([each.coefficients, each.weights, last]).reshape(-1).tolist()
 
-    terms = [*design.names, "weight", "sigma"]
+    parameters = [f"({name})" if name in design.names else name for name in ("weight", "sigma")]
+    terms = [*design.names, *parameters]
     count = len(mixture.weights)
     table = {
         "component": np.repeat(np.arange(1, count + 1), len(terms)),

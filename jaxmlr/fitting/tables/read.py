@@ -1,14 +1,12 @@
 """Tables from CSV and Parquet files or standard input, whole or in chunks. Needs the extra `data`."""
 
-import difflib
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -75,95 +73,6 @@ def rows_in(source: str | Path) -> int | None:
         return None
     with _named(source):
         return int(pq.read_metadata(source).num_rows)
-
-
-def typed(
-    frame: pd.DataFrame, names: Iterable[str], response: Iterable[str], levels: Mapping[str, list[str]] | None
-) -> pd.DataFrame:
-    """The columns `names` as float64 or as categories.
-
-    A text column is a category, unless at least half of its entries read as numbers: then it is a column of
-    numbers with text in it. Truth values count as 0 and 1.
-
-    Args:
-      frame: of `read` or `chunks`.
-      names: columns to take.
-      response: those among them that must hold numbers.
-      levels: of every category, where they are known from an earlier chunk; None to find them.
-
-    Returns:
-      A DataFrame with NaN and None where an entry is missing.
-
-    Raises:
-      ValueError: no such column, text among numbers, an infinite number, a new level, or a column that
-        holds neither numbers nor text; row and column are named.
-    """
-    numbers = set(response)
-    return pd.DataFrame(
-        {name: _column(column(frame, name), name in numbers, levels) for name in names}, index=frame.index
-    )
-
-
-def column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
-    """The column `name`.
-
-    Raises:
-      ValueError: there is none; the message suggests the nearest name.
-    """
-    if name in frame.columns:
-        return frame[name]
-    near = difflib.get_close_matches(name, map(str, frame.columns), n=1, cutoff=0.6)
-    shown = ", ".join(map(str, frame.columns[:20])) + (", ..." if len(frame.columns) > 20 else "")
-    hint = f"did you mean {near[0]!r}?" if near else f"the table has {shown}"
-    raise ValueError(f"no column {name!r}; {hint}")
-
-
-def _column(
-    values: "pd.Series[Any]", number: bool, levels: Mapping[str, list[str]] | None
-) -> "pd.Series[Any]":
-    name = values.name
-    if pd.api.types.is_complex_dtype(values.dtype):
-        raise ValueError(f"column {name!r} holds complex numbers; it must hold numbers or text")
-    if levels is None or name not in levels:
-        if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
-            return _finite(values.astype(np.float64))
-        text = _text(values)
-        parsed = pd.to_numeric(text, errors="coerce")
-        bad = text.notna() & parsed.isna()
-        if levels is not None or number or not bad.any() or 2 * bad.sum() <= text.notna().sum():
-            if bad.any():
-                row = bad.idxmax()
-                raise ValueError(f"row {row}, column {name!r}: {text[row]!r} is not a number")
-            return _finite(parsed.astype(np.float64))
-        return text
-    text = _text(values)
-    new = text.notna() & ~text.isin(levels[str(name)])
-    if new.any():
-        row = new.idxmax()
-        raise ValueError(
-            f"row {row}, column {name!r}: {text[row]!r} is none of the values in the first rows,"
-            f" {', '.join(map(repr, levels[str(name)][:10]))}"
-        )
-    return text
-
-
-def _text(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Entries as text without blanks around them, None where missing."""
-    found = values.astype(object)
-    some = found.dropna()
-    if not some.map(lambda entry: isinstance(entry, str | int | float | bool | np.generic)).all():
-        kind = type(some.iloc[0]).__name__
-        raise ValueError(f"column {values.name!r} holds entries of type {kind}; it must hold numbers or text")
-    text = some.map(lambda entry: str(entry).strip())
-    return text[text != ""].reindex(values.index).astype(object)
-
-
-def _finite(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    infinite = np.isinf(values.to_numpy())
-    if infinite.any():
-        row = values.index[int(np.argmax(infinite))]
-        raise ValueError(f"row {row}, column {values.name!r}: {values[row]} is not finite")
-    return values
 
 
 def _checked(frame: pd.DataFrame, seen: int) -> pd.DataFrame:

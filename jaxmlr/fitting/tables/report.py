@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit, as_table
 
@@ -26,12 +27,16 @@ def coefficients(found: TableFit | StreamFit) -> pd.DataFrame:
 
 
 def posteriors(found: TableFit) -> pd.DataFrame:
-    """For each row that was used: its number, response, label from 1, and posteriors."""
-    count = found.posterior.shape[1]
-    return pd.DataFrame(
-        {"row": found.rows.rows, found.design.response: found.rows.y, "label": found.labels + 1}
-        | {f"posterior_{k + 1}": found.posterior[:, k] for k in range(count)}
-    )
+    """For each row that was used: its number, response, label from 1, and posteriors.
+
+    A response that has the name of another column keeps it; the other stands in parentheses, as "(label)".
+    """
+    response = found.design.response
+    own = {"row": found.rows.rows, "label": found.labels + 1}
+    own |= {f"posterior_{k + 1}": column for k, column in enumerate(found.posterior.T)}
+    named = {f"({name})" if name == response else name: column for name, column in own.items()}
+    first, *others = named.items()
+    return pd.DataFrame(dict([first, (response, found.rows.y + found.rows.offset), *others]))
 
 
 def printed(found: TableFit | StreamFit) -> Iterator[Table]:
@@ -46,7 +51,7 @@ def printed(found: TableFit | StreamFit) -> Iterator[Table]:
             for heading in ("std. error", "95 % interval"):
                 table.add_column(heading, justify="right", no_wrap=True)
         for row in part.itertuples():
-            cells = [str(row.term), f"{row.estimate:.6g}"]
+            cells: list[Text | str] = [Text(shown(str(row.term))), f"{row.estimate:.6g}"]
             if errors:
                 cells += [f"{row.standard_error:.4g}", f"{row.lower:.5g} to {row.upper:.5g}"]
             table.add_row(*cells)
@@ -60,11 +65,17 @@ def printed(found: TableFit | StreamFit) -> Iterator[Table]:
         yield table
 
 
+def shown(text: str) -> str:
+    """Text of a file for a terminal: control characters are written as escapes."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def lines(found: TableFit | StreamFit) -> Iterator[str]:
     """What there is to say in sentences: rows, starts, and advice."""
     dropped = found.dropped if isinstance(found, StreamFit) else found.rows.dropped
     used = found.used if isinstance(found, StreamFit) else len(found.rows.y)
-    yield f"{found.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
+    yield f"{shown(found.design.formula)}: {used:,} rows used, {dropped:,} left out for missing entries"
+    yield from map(shown, found.design.notes)
     if isinstance(found, TableFit):
         if found.fit.agreed is not None:
             agreed = int(found.fit.agreed)

@@ -1,0 +1,146 @@
+"""The columns that a formula names, as numbers or as factors."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmlr.fitting.tables.formula import Formula, quoted
+
+MOST_LEVELS = 20  # of a text column that becomes a factor without being asked to
+_LIKE_NUMBER = re.compile(r"\s*[-+<>~(]*\s*[^\w\s]?\s*[.,]?\d")
+_LIKE_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?\s*")
+
+
+def typed(frame: pd.DataFrame, formula: Formula, levels: Mapping[str, list[str]] | None) -> pd.DataFrame:
+    """The columns of a formula under its words, as float64 or as categories.
+
+    A text column is a factor if it has at most `MOST_LEVELS` levels and no sign of being numbers or dates;
+    `C(column)` makes a factor of any column. Truth values count as 0 and 1.
+
+    Args:
+      frame: of `read.read` or `read.chunks`.
+      formula: of `formula.read`.
+      levels: of every factor by its word, where they are known from earlier rows; None to find them.
+
+    Returns:
+      A DataFrame with NaN where an entry is missing.
+
+    Raises:
+      ValueError: no such column, text among numbers, an infinite number, a new level, or a column that is
+        empty or holds neither numbers nor text; row, column and what to do are named.
+    """
+    return pd.DataFrame(
+        {word: _typed(column(frame, name), word, formula, levels) for word, name in formula.columns.items()},
+        index=frame.index,
+    )
+
+
+def column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
+    """The column `name`.
+
+    Raises:
+      ValueError: there is none; the message suggests the nearest name.
+    """
+    if name in frame.columns:
+        return frame[name]
+    near = difflib.get_close_matches(name, map(str, frame.columns), n=1, cutoff=0.6)
+    shown = ", ".join(map(str, frame.columns[:20])) + (", ..." if len(frame.columns) > 20 else "")
+    hint = f"did you mean {near[0]!r}?" if near else f"the table has {shown}"
+    raise ValueError(f"no column {name!r}; {hint}")
+
+
+def is_empty(values: "pd.Series[Any]") -> bool:
+    """Whether every entry is missing, in a table that has rows."""
+    return len(values) > 0 and bool(values.isna().all())
+
+
+def _typed(
+    values: "pd.Series[Any]", word: str, formula: Formula, levels: Mapping[str, list[str]] | None
+) -> "pd.Series[Any]":
+    name, number = str(values.name), values.name in formula.numbers
+    if pd.api.types.is_complex_dtype(values.dtype):
+        raise ValueError(f"column {name!r} holds complex numbers; it must hold numbers or text")
+    if levels is None and is_empty(values):
+        raise ValueError(f"column {name!r} is empty: all of its entries are missing; leave it out")
+    if levels is not None and word in levels:
+        return _of_levels(values, levels[word])
+    if word in formula.factors:
+        return _factor(_text(values))
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        raise ValueError(f"column {name!r} holds dates; --dates makes them numbers of days, or leave it out")
+    if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
+        return _finite(values.astype(np.float64))
+    text = _text(values)
+    parsed = pd.to_numeric(text, errors="coerce")
+    bad = text.notna() & parsed.isna()
+    if not bad.any():
+        return _finite(parsed.astype(np.float64))
+    row = bad.idxmax()
+    what = f"row {row}, column {name!r}: {text[row]!r} is not a number"
+    like_numbers = text.dropna().map(lambda entry: bool(_LIKE_NUMBER.match(entry)))
+    if levels is not None or number:
+        raise ValueError(f"{what}; {_missing(text[row])}")
+    if text.dropna().map(lambda entry: bool(_LIKE_DATE.fullmatch(entry))).all():
+        raise ValueError(f"column {name!r} holds dates; --dates makes them numbers of days, or leave it out")
+    if 2 * like_numbers.sum() >= len(like_numbers):
+        raise ValueError(f"{what}; {_missing(text[row])}, C({quoted(name)}) in the formula makes a factor")
+    different = len(text.dropna().unique())
+    if different > MOST_LEVELS:
+        raise ValueError(
+            f"column {name!r} holds {different} different texts, such as {text.dropna().iloc[0]!r};"
+            f" C({quoted(name)}) in the formula makes a factor of it, or leave it out: '. - {quoted(name)}'"
+        )
+    return _factor(text)
+
+
+def _missing(entry: str) -> str:
+    return f"if it stands for a missing entry give --missing {entry!r}"
+
+
+def _factor(text: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Categories in the order of their numbers, where all are numbers, else of their texts."""
+    levels = sorted(text.dropna().unique())
+    numbers = pd.to_numeric(pd.Series(levels, dtype=object), errors="coerce")
+    if numbers.notna().all():
+        levels = [levels[i] for i in np.argsort(numbers.to_numpy(), kind="stable")]
+    return pd.Series(pd.Categorical(text, levels), index=text.index)
+
+
+def _of_levels(values: "pd.Series[Any]", levels: list[str]) -> "pd.Series[Any]":
+    text = _text(values)
+    new = text.notna() & ~text.isin(levels)
+    if new.any():
+        row = new.idxmax()
+        raise ValueError(
+            f"row {row}, column {values.name!r}: {text[row]!r} is none of the levels,"
+            f" {', '.join(map(repr, levels[:10]))}{', ...' if len(levels) > 10 else ''}"
+        )
+    return pd.Series(pd.Categorical(text, levels), index=text.index)
+
+
+def _text(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Entries as text without blanks around them, None where missing; whole numbers without a point."""
+    present = values.astype(object).dropna()
+    if not present.map(lambda entry: isinstance(entry, str | int | float | bool | np.generic)).all():
+        kind = type(present.iloc[0]).__name__
+        raise ValueError(f"column {values.name!r} holds entries of type {kind}; it must hold numbers or text")
+    text = present.map(_word)
+    return text[text != ""].reindex(values.index).astype(object)
+
+
+def _word(entry: Any) -> str:
+    if isinstance(entry, float | np.floating) and float(entry).is_integer() and abs(float(entry)) < 2**53:
+        return str(int(entry))
+    return str(entry).strip()
+
+
+def _finite(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    infinite = np.isinf(values.to_numpy(np.float64))
+    if infinite.any():
+        row = values.index[int(np.argmax(infinite))]
+        raise ValueError(f"row {row}, column {values.name!r}: {values[row]} is not finite")
+    return values
