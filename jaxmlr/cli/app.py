@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import jax
 import typer
-from rich.console import Console
 
 from jaxmlr import __version__
 from jaxmlr._xla import cache, host
@@ -20,6 +19,7 @@ from jaxmlr.fitting import methods
 from jaxmlr.study import Study, load, run_study, to_dataframe
 from jaxmlr.study.compute import probe
 from jaxmlr.study.results.table import tables
+from jaxmlr.study.results.terminal import Terminal, say
 from jaxmlr.study.run.store import block_of
 
 app = typer.Typer(
@@ -53,10 +53,10 @@ def main() -> None:
         status = app(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except _CommandLineError as error:
-        print(f"jaxmlr: {error.format_message()} (try jaxmlr --help)", file=sys.stderr)
+        say(f"jaxmlr: {error.format_message()} (try jaxmlr --help)", file=sys.stderr)
         sys.exit(2)
     except (ValueError, OSError) as error:
-        print(f"jaxmlr: {_line(error)}", file=sys.stderr)
+        say(f"jaxmlr: {_line(error)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -102,7 +102,7 @@ def run(
     try:
         results = run_study(planned, out, progress=not quiet)
     except KeyboardInterrupt as error:
-        print(
+        say(
             f"jaxmlr: interrupted; {error or 'finished blocks are saved'}; run again to go on in {out}",
             file=sys.stderr,
         )
@@ -110,7 +110,7 @@ def run(
     if not quiet:
         _print(results)
         took = results.attrs
-        print(
+        say(
             f"{out / 'results.zarr'}: {took['trial_steps_per_second']:,} trial-steps/s,"
             f" {took['wall_seconds']:.1f} s in all, {took['compile_seconds']:.1f} s of it compilation"
         )
@@ -139,7 +139,7 @@ def export(
             table.to_csv(file, index=False) if file.suffix == ".csv" else table.to_parquet(file, index=False)
     except ImportError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[export]'") from error
-    print(file)
+    say(str(file))
 
 
 app.command()(plot)
@@ -194,23 +194,21 @@ def bench(
 def _print_outlook(study: Study) -> None:
     found = probe.outlook(study)
     grid = " x ".join(f"{axis.name} ({len(axis)})" for axis in study.axes) or "no grid"
-    print(f"{study.name}: {study.trials:,} trials of {study.steps:,} steps, {study.precision}")
-    print(f"grid        {found.points:,} points: {grid}")
+    say(f"{study.name}: {study.trials:,} trials of {study.steps:,} steps, {study.precision}")
+    say(f"grid        {found.points:,} points: {grid}")
     for name, rows in found.rows.items():
-        print(f"method      {name}: computed at {rows:,} points")
-    print(
-        f"blocks      {found.blocks:,} of {found.block_size:,} trials, on {len(jax.local_devices())} devices"
-    )
-    print(f"programs    {found.programs}; a short one compiled in {found.compile_seconds:.1f} s")
-    print(f"memory      about {found.memory / 2**20:,.0f} MiB a device")
+        say(f"method      {name}: computed at {rows:,} points")
+    say(f"blocks      {found.blocks:,} of {found.block_size:,} trials, on {len(jax.local_devices())} devices")
+    say(f"programs    {found.programs}; a short one compiled in {found.compile_seconds:.1f} s")
+    say(f"memory      about {found.memory / 2**20:,.0f} MiB a device")
     if found.seconds is None:
-        print("time        not estimated: there are batch methods only")
+        say("time        not estimated: there are batch methods only")
     else:
         left = " without the batch methods" if study.batch else ""
-        print(f"time        about {found.seconds:,.0f} s of computation{left}")
+        say(f"time        about {found.seconds:,.0f} s of computation{left}")
 
 
 def _print(results: Any) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 240)
+    console = Terminal(width=None if sys.stdout.isatty() else 240)
     for table in tables(results):
         console.print(table)

@@ -4,7 +4,6 @@ import re
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxmlr import _check
@@ -13,6 +12,7 @@ from jaxmlr.fitting import methods
 from jaxmlr.fitting.tables import read, report
 from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit, fit_rows, fit_stream
+from jaxmlr.study.results.terminal import Terminal, say
 
 FORMATS = ("csv", "parquet")
 
@@ -51,9 +51,9 @@ def fit(
         return
     design, rows = Design.learn(read.read(data), response, formula)
     fitted = fit_rows(design, rows, counts, method, seed, criterion)
-    _print(fitted)
     if out is not None:
         _save(fitted, out, kind)
+    _print(fitted)
 
 
 def _counts(text: str) -> list[int]:
@@ -89,7 +89,7 @@ def _stream(
     labels = None if out is None else report.LabelFile(out / "labels.csv")
     found = None
     try:
-        with Progress(*columns, console=Console(stderr=True), disable=not terminal) as progress:
+        with Progress(*columns, console=Terminal(stderr=True), disable=not terminal) as progress:
             task = progress.add_task(method, total=total)
             for found, rows, given in fit_stream(data, response, formula, components, method, seed):
                 if labels is not None:
@@ -101,26 +101,26 @@ def _stream(
     if found is None:
         raise ValueError(f"{data} has no rows")
     if out is not None and labels is not None:
-        print(labels.path)
-        print(report.save(report.coefficients(found), out / f"coefficients.{kind}"))
+        say(str(labels.path))
+        say(str(report.save(report.coefficients(found), out / f"coefficients.{kind}")))
     return found
 
 
 def _print(found: TableFit | StreamFit) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 240)
+    console = Terminal(width=None if sys.stdout.isatty() else 240)
     for table in report.printed(found):
         console.print(table)
     for line in report.lines(found):
-        print(line)
+        say(line)
 
 
 def _save(found: TableFit, out: Path, kind: str) -> None:
     for path in report.write(found, out, kind):
-        print(path)
+        say(str(path))
     try:
         from jaxmlr.fitting.tables import picture
     except ModuleNotFoundError as error:
-        print(f"no picture: {error}; pip install 'jaxmlr[plot]'", file=sys.stderr)
+        say(f"no picture: {error}; pip install 'jaxmlr[plot]'", file=sys.stderr)
         return
     for path in picture.save(found, out):
-        print(path)
+        say(str(path))

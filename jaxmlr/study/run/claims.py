@@ -1,22 +1,38 @@
-"""Who computes which block, when several processes work in one folder.
+"""Who computes what, when several processes work in one folder.
 
-A claim is a file that only one process can create. Its owner touches it while it lives; a claim that nobody
-has touched for `STALE_SECONDS`, or whose owner was a process of this machine that is gone, is void. Two
-processes that void the same claim at once may both compute the block: they write the same bytes.
+A claim is a file that only one process can create. Its owner touches it while it lives. It is void at once
+where it cannot be read, or where its owner was a process of this host that is gone: another boot, a process
+number without a process, or one that began at another time or lives another life. All other claims are void
+once nobody has touched them for `STALE_SECONDS`, so that nobody waits longer. Two processes that void the
+same claim at once may both do the work: they write the same bytes.
 """
 
 import contextlib
+import functools
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
-STALE_SECONDS = 60.0
+STALE_SECONDS = 60.0  # the lease of a claim
+_LIFE = uuid.uuid4().hex  # tells this process from an earlier one of its number
+
+
+class Owner(NamedTuple):
+    """What tells a process from all others, also from its own earlier lives."""
+
+    host: str
+    boot: str | None  # identity of the kernel's boot; None where the system has none
+    pid: int
+    started: str | None  # in clock ticks since the boot; None where the system does not say
+    life: str
 
 
 class Claims:
@@ -25,6 +41,7 @@ class Claims:
     def __init__(self, folder: Path):
         self._folder = folder
         self._held: set[Path] = set()
+        self._seen: dict[Path, tuple[int, float]] = {}  # others': last touch, since when
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._beat = threading.Thread(target=self._keep_alive, daemon=True)
@@ -54,28 +71,29 @@ class Claims:
         """
         path = self._path(what)
         for _ in range(2):
-            try:
-                with open(path, "x", encoding="utf-8") as file:
-                    json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
-            except FileExistsError:
-                if not _void(path):
-                    return False
-                with contextlib.suppress(FileNotFoundError):  # another process was faster
-                    path.unlink()
-            else:
+            if create(path, json.dumps(_me()._asdict()).encode()):
                 with self._lock:
                     self._held.add(path)
                 return True
+            if not self._void(path):
+                return False
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                path.unlink()
         return False
 
     def release(self, what: object) -> None:
         """Give back a claim."""
         self._give_back(self._path(what))
 
-    def sweep(self, finished: Callable[[int], bool]) -> None:
-        """Remove what killed processes left: claims of blocks that are finished, and void ones."""
+    def holder(self, what: object) -> str:
+        """Who holds a claim, as words."""
+        owner = _owner(self._path(what))
+        return f"process {owner.pid} on {owner.host!r}" if owner else "another process"
+
+    def sweep(self, finished: Callable[[str], bool]) -> None:
+        """Remove what killed processes left: claims of what is finished, and void ones."""
         for path in self._folder.glob("*.claim"):
-            if (path.stem.isdigit() and finished(int(path.stem))) or _void(path):
+            if finished(path.stem) or self._void(path):
                 path.unlink(missing_ok=True)
 
     def _give_back(self, path: Path) -> None:
@@ -87,27 +105,112 @@ class Claims:
         while not self._over.wait(STALE_SECONDS / 6):
             with self._lock:
                 for path in self._held:
-                    with contextlib.suppress(FileNotFoundError):  # void while this process was asleep
+                    with contextlib.suppress(OSError):  # void while this process was asleep
                         os.utime(path)
 
-
-def _void(path: Path) -> bool:
-    """Whether a claim's owner is gone."""
-    try:
-        age = time.time() - path.stat().st_mtime
-        owner = json.loads(path.read_text(encoding="utf-8"))
-        host, pid = owner["host"], int(owner["pid"])
-    except FileNotFoundError:
-        return True
-    except (ValueError, KeyError, TypeError):
-        return age > STALE_SECONDS  # not yet, or never, written to its end
-    if host == socket.gethostname():
-        if pid == os.getpid():
-            return False
+    def _void(self, path: Path) -> bool:
+        """Whether a claim's owner is gone."""
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+            touched, empty = path.stat().st_mtime_ns, not path.stat().st_size
+        except FileNotFoundError:
             return True
-        except PermissionError:
-            pass  # it lives and is another user's
-    return age > STALE_SECONDS
+        owner = _owner(path)
+        if owner is None and not empty:  # an empty one may be another's that is being written
+            return True
+        if owner is not None and owner.host == socket.gethostname() and not _lives(owner):
+            return True
+        # The clock of the disk may be another one, or jump: what has not moved here for so long is void too.
+        before, since = self._seen.get(path, (None, 0.0))
+        if before != touched:
+            since = time.monotonic()
+            self._seen[path] = touched, since
+        return max(time.time() - touched / 1e9, time.monotonic() - since) > STALE_SECONDS
+
+
+def create(path: Path, content: bytes) -> bool:
+    """Create a file with its content, whole, for one of any number of processes and hosts.
+
+    Returns:
+      False where the file is there already.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    descriptor, fresh = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(fresh, 0o644)
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            return os.stat(fresh).st_nlink == 2  # network disks answer so to a repeated request
+        except OSError:
+            return _create_without_links(path, content)
+        return True
+    finally:
+        os.unlink(fresh)
+
+
+def _create_without_links(path: Path, content: bytes) -> bool:
+    try:
+        with open(path, "xb", buffering=0) as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _owner(path: Path) -> Owner | None:
+    """What a claim says; None where that is nothing."""
+    try:
+        said = json.loads(path.read_bytes())
+        owner = Owner(**said)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    texts = (owner.host, owner.life, owner.boot or "", owner.started or "")
+    number = type(owner.pid) is int and 0 < owner.pid < 2**31
+    return owner if number and all(isinstance(text, str) for text in texts) else None
+
+
+def _me() -> Owner:
+    return Owner(socket.gethostname(), _boot(), os.getpid(), _started(os.getpid()), _LIFE)
+
+
+def _lives(owner: Owner) -> bool:
+    """Whether a process of this host is the one that it was."""
+    me = _me()
+    if owner.boot != me.boot:
+        return False
+    if owner.pid == me.pid:
+        return owner.life == me.life
+    started = _started(owner.pid)
+    if started is not None:
+        return started == owner.started
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return me.started is None  # or it is a zombie
+
+
+@functools.cache
+def _boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process began; None where there is none, it is a zombie, or the system does not say."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields: list[Any] = text.rpartition(")")[2].split()  # the name before may hold anything
+    return None if fields[0] in ("Z", "X") else str(fields[19])

@@ -95,7 +95,7 @@ def run_study(
             shown.start()
             clock = time.perf_counter()
             blocks = stack.enter_context(
-                contextlib.closing(_Blocks(missing, submit, window, store, claims).run())
+                contextlib.closing(_Blocks(missing, submit, window, store, claims, shown).run())
             )
             for block, found in blocks:
                 if found is not None:
@@ -122,9 +122,10 @@ def run_study(
         if store is None or claims is None:
             return dataset
         while not claims.take("results"):
+            shown.wait(f"the results, which {claims.holder('results')} writes")
             time.sleep(POLL_SECONDS)
         store.publish(dataset)
-        claims.sweep(store.has)
+        claims.sweep(lambda what: what.isdigit() and store.has(int(what)))
     return dataset
 
 
@@ -158,7 +159,9 @@ class _Blocks:
         window: int,
         store: Store | None,
         claims: Claims | None,
+        shown: TrialProgress,
     ):
+        self._shown = shown
         self._waiting, self._total = deque(missing), len(missing)
         self._submit, self._window = submit, window
         self._store, self._claims = store, claims
@@ -181,8 +184,11 @@ class _Blocks:
                             yield block, None
                     first = concurrent.futures.FIRST_COMPLETED
                     done, _ = concurrent.futures.wait(self._running, timeout=POLL_SECONDS, return_when=first)
-                    if not self._running and self._waiting:
-                        time.sleep(POLL_SECONDS)  # the others are computing what is left
+                    if not self._running and self._waiting:  # the others are computing what is left
+                        if self._claims is not None:
+                            block = self._waiting[0]
+                            self._shown.wait(f"block {block}, which {self._claims.holder(block)} computes")
+                        time.sleep(POLL_SECONDS)
                     # A block that failed comes last, so that those finished beside it are not lost.
                     for future in sorted(done, key=lambda future: future.exception() is not None):
                         finished += 1

@@ -6,8 +6,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jaxmlr.study.results.terminal import Terminal, printable, say
+from jaxmlr.study.run.claims import STALE_SECONDS
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -16,17 +18,18 @@ class TrialProgress:
     """Counts finished trials; use as a context manager and call `advance` after every block."""
 
     def __init__(self, name: str, trials: int, done: int, *, show: bool):
-        self._name, self._trials, self._done, self._show = name, trials, done, show
+        self._name, self._trials, self._done, self._show = printable(name), trials, done, show
         self._computed = 0
         self._began = self._said = time.perf_counter()
+        self._waited = -math.inf
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
         """Start the bar."""
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         if self._show and console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("trials  {task.fields[rate]}  left"),
@@ -75,6 +78,14 @@ class TrialProgress:
                 f"{self._name}: {self._done} of {self._trials} trials, {note}{rate:,.1f}/s, {left:.0f} s left"
             )
 
+    def wait(self, what: str) -> None:
+        """Say, now and then, what another process has to finish first."""
+        now = time.perf_counter()
+        if self._show and now - self._waited > _SECONDS_BETWEEN_LINES:
+            self._waited = now
+            lease = f"taken over once it gives no sign for {STALE_SECONDS:.0f} s"
+            self._line(f"{self._name}: waiting for {what}; {lease}")
+
     @staticmethod
     def _line(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        say(text, file=sys.stderr)
