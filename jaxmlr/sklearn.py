@@ -44,7 +44,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
       weights_: (K,).
       noise_variance_: (K,) or ().
       log_likelihood_: of the training rows; batch methods only.
-      converged_: bool; batch methods only.
+      converged_: bool, whether the last step moved less than the tolerance; batch methods only.
+      result_: how the search ended, in words, "converged" where all is well; batch methods only.
       n_iter_: int; batch methods only.
 
     Batch methods work in standardised units. Recursive ones take every row as it is: then `partial_fit` on
@@ -109,10 +110,10 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         self._adopt(found.mixture)
         self.log_likelihood_ = float(found.log_likelihood)
         self.converged_, self.n_iter_ = bool(found.converged), int(found.iterations)
-        if not self.converged_:
+        self.result_ = str(found.result)
+        if not self.converged_ or found.spurious():
             warnings.warn(
-                f"{self.method} with n_components={self.n_components} did not converge to a sound optimum"
-                f" on {len(y)} rows",
+                f"{self.method} with n_components={self.n_components} on {len(y)} rows: {self.result_}",
                 ConvergenceWarning,
                 stacklevel=2,
             )

@@ -1,6 +1,6 @@
 """Batch methods: each is a function from a data set to a `Fit`; and what is asked of a fit."""
 
-from jaxmlr.batch.em import Fit as Fit
+from jaxmlr.batch.constraints import Constraints as Constraints
 from jaxmlr.batch.em import em as em
 from jaxmlr.batch.em import hard_em as hard_em
 from jaxmlr.batch.fit import fit as fit
@@ -9,6 +9,7 @@ from jaxmlr.batch.inference import bands as bands
 from jaxmlr.batch.inference import confidence_intervals as confidence_intervals
 from jaxmlr.batch.inference import covariance as covariance
 from jaxmlr.batch.inference import standard_errors as standard_errors
+from jaxmlr.batch.outcome import Fit as Fit
 from jaxmlr.batch.partition import from_labels as from_labels
 from jaxmlr.batch.partition import from_posterior as from_posterior
 from jaxmlr.batch.select import BootstrapTest as BootstrapTest

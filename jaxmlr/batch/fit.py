@@ -12,11 +12,13 @@ from jax.typing import ArrayLike
 from jaxmlr import _check
 from jaxmlr._xla.jit import wide_jit
 from jaxmlr.batch import steps
-from jaxmlr.batch.em import Fit, iterate
+from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.em import iterate
+from jaxmlr.batch.outcome import BITS, Fit
+from jaxmlr.batch.problem import ridge_of, tolerance_of
 from jaxmlr.batch.rows import checked, pack
 from jaxmlr.batch.starts.candidates import Data, one_line
 from jaxmlr.batch.starts.kinds import KINDS
-from jaxmlr.batch.steps import MStepOptions, Rule
 from jaxmlr.mixture import Mixture
 
 MIXED = {
@@ -73,21 +75,22 @@ def fit(
       weights: (K,), where they are known.
       noise_variance: () or (K,), where it is known.
       equal_variance: one sigma^2 for all components.
-      tie: as in `em`.
+      tie: "none"; "symmetric" for two components with coefficients [beta, -beta]; "common" for one beta.
       screening: steps of EM that every start takes, at least 1.
       finalists: starts that go on, at least 1.
       max_iterations: most steps of a finalist.
-      tolerance: as in `em`.
+      tolerance: stop when a step moves lines, variances and weights by less; see `em`. None: the square root
+        of the dtype's precision.
       variance_floor: least sigma_k^2; None: 1e-6 of the residual variance of a single line.
-      ridge: as in `em`.
-      mask: as in `em`.
-      row_weights: as in `em`.
+      ridge: () or (d,), at least 0: the prior beta_k | sigma_k^2 ~ N(0, sigma_k^2 / ridge).
+      mask: (n,) bool, False for rows to leave out, whatever they hold.
+      row_weights: (n,) w, at least 0. Weights w and c w give the same mixture.
       sample: where there are more rows than this, the starts climb on so many of them, drawn at random, and
         the best goes on to convergence on all rows.
 
     Returns:
-      The Fit of greatest likelihood among those not refused; where all are, the best of them, with
-      `converged` False. Components are sorted by the last coefficient, unless known weights, known
+      The Fit of greatest likelihood among those not refused; where all are, the best of them, and `result`
+      says "spurious optimum". Components are sorted by the last coefficient, unless known weights, known
       variances or a tie name them. `trace` and `iterations` count from after the screening.
       `agreed` counts the finalists that ended at that likelihood, on the sample where there is one.
 
@@ -104,9 +107,8 @@ def fit(
         ("sample", sample),
     ):
         _check.whole(name, value, at_least=1)
-    _check.choice("tie", tie, ("none", *steps.SIGNS))
-    if tie == "symmetric" and components != 2:
-        raise ValueError(f"tie='symmetric' must have 2 components, not {components}")
+    constraints = Constraints(weights is not None, noise_variance is not None, equal_variance, tie)
+    constraints.check_components(components)
     chosen = dict(MIXED if starts is None else starts)
     if starts is None and components > d:
         chosen.pop("tensor")
@@ -125,12 +127,7 @@ def fit(
             raise ValueError(
                 f"noise_variance must have shape () or ({components},), not {np.shape(noise_variance)}"
             )
-    if tolerance is None:
-        tolerance = float(np.sqrt(jnp.finfo(dtype).eps))
-    _check.number("tolerance", tolerance, at_least=0)
-    _check.number("ridge", ridge, at_least=0)
-    if np.shape(ridge) not in ((), (d,)):
-        raise ValueError(f"ridge must have shape () or ({d},), not {np.shape(ridge)}")
+    tolerance, ridge = tolerance_of(tolerance, dtype), ridge_of(ridge, d, dtype)
     if variance_floor is not None:
         _check.number("variance_floor", variance_floor, at_least=0)
         variance_floor = jnp.asarray(variance_floor, dtype)
@@ -139,9 +136,6 @@ def fit(
     if len(y) > sample:
         rows = jax.random.choice(jax.random.fold_in(key, len(KINDS)), len(y), (sample,), replace=False)
         part = Data(phi[rows], y[rows], weight[rows])
-    ridge = jnp.broadcast_to(jnp.asarray(ridge, dtype), (d,))
-    tolerance = jnp.asarray(tolerance, dtype)
-    rule = Rule(weights is not None, noise_variance is not None, equal_variance, tie)
     best: Fit = _fit(
         part,
         key,
@@ -152,24 +146,32 @@ def fit(
         None if noise_variance is None else jnp.asarray(noise_variance, dtype),
         components=components,
         kinds=tuple(sorted(chosen.items())),
-        rule=rule,
+        constraints=constraints,
         screening=screening,
         finalists=min(finalists, sum(chosen.values())),
         max_iterations=max_iterations,
     )
     if part is not data:
-        best = _go_on(data, best, ridge, variance_floor, tolerance, rule=rule, max_iterations=max_iterations)
+        best = _go_on(
+            data,
+            best,
+            ridge,
+            variance_floor,
+            tolerance,
+            constraints=constraints,
+            max_iterations=max_iterations,
+        )
     return best
 
 
-def _penalty(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
+def _options(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
     if variance_floor is None:
         variance_floor = 1e-6 * one_line(data, 1).noise_variance[0]
     least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
     return MStepOptions(ridge, least, jnp.zeros_like(least))
 
 
-@functools.partial(wide_jit, static_argnames=("rule", "max_iterations"))
+@functools.partial(wide_jit, static_argnames=("constraints", "max_iterations"))
 def _go_on(
     data: Data,
     best: Fit,
@@ -177,28 +179,37 @@ def _go_on(
     variance_floor: jax.Array | None,
     tolerance: jax.Array,
     *,
-    rule: Rule,
+    constraints: Constraints,
     max_iterations: int,
 ) -> Fit:
     """From the best fit to a sample to that of all rows."""
-    penalty = _penalty(data, ridge, variance_floor)
+    options = _options(data, ridge, variance_floor)
     done: Fit = iterate(
         pack(*data),
         best.mixture,
-        penalty,
+        options,
         tolerance,
         max_iterations=max_iterations,
-        rule=rule,
+        constraints=constraints,
         e_step=steps.e_step,
     )
-    sound = plausible(done.mixture, jnp.sum(data.weight), data.phi.shape[1], penalty.variance_floor)
-    done = done._replace(converged=done.converged & (sound | rule.known_variance), agreed=best.agreed)
-    return done if rule.tie != "none" or rule.known_weights else _sorted(done, rule.known_variance)
+    done = _judged(done, plausible(done, data))
+    return _named(done._replace(agreed=best.agreed))
 
 
-def _sorted(fit: Fit, known_variance: bool) -> Fit:
-    """Components in the order of their last coefficients, unless variances that are known name them."""
-    if known_variance and fit.mixture.noise_variance.ndim:
+def _judged(fit: Fit, sound: jax.Array) -> Fit:
+    """A fit whose ending says whether it is refused."""
+    return fit._replace(ending=fit.ending_bits() | jnp.where(sound, 0, BITS["spurious"]).astype(jnp.int32))
+
+
+def _named(fit: Fit) -> Fit:
+    """Components in the order of their last coefficients, unless a tie or known parts name them."""
+    known = fit.constraints
+    if (
+        known.tie != "none"
+        or known.known_weights
+        or (known.known_variance and fit.mixture.noise_variance.ndim)
+    ):
         return fit
     order = jnp.argsort(fit.mixture.coefficients[:, -1])
     return fit._replace(
@@ -207,7 +218,8 @@ def _sorted(fit: Fit, known_variance: bool) -> Fit:
 
 
 @functools.partial(
-    wide_jit, static_argnames=("components", "kinds", "rule", "screening", "finalists", "max_iterations")
+    wide_jit,
+    static_argnames=("components", "kinds", "constraints", "screening", "finalists", "max_iterations"),
 )
 def _fit(
     data: Data,
@@ -220,12 +232,12 @@ def _fit(
     *,
     components: int,
     kinds: tuple[tuple[str, int], ...],
-    rule: Rule,
+    constraints: Constraints,
     screening: int,
     finalists: int,
     max_iterations: int,
 ) -> Fit:
-    penalty = _penalty(data, ridge, variance_floor)
+    options = _options(data, ridge, variance_floor)
     drawn = []
     for number, (name, count) in enumerate(kinds):
         keys = jax.random.split(jax.random.fold_in(key, number), count)
@@ -236,26 +248,21 @@ def _fit(
     if noise_variance is not None:
         count = pool.weights.shape[0]
         pool = pool._replace(noise_variance=jnp.broadcast_to(noise_variance, (count, *noise_variance.shape)))
-    if rule.tie != "none":
-        sign = steps.signs(rule.tie, components, data.y.dtype)[None, :, None]
-        pool = pool._replace(coefficients=sign * jnp.mean(sign * pool.coefficients, axis=1, keepdims=True))
+    pool = pool._replace(coefficients=constraints.project(pool.coefficients))
     rows = pack(*data)
 
     def climb(from_: Mixture, limit: int) -> Fit:
         e_step = steps.e_step
         done: Fit = jax.vmap(
             lambda start: iterate(
-                rows, start, penalty, tolerance, max_iterations=limit, rule=rule, e_step=e_step
+                rows, start, options, tolerance, max_iterations=limit, constraints=constraints, e_step=e_step
             )
         )(from_)
         return done
 
-    n, d, floor = jnp.sum(data.weight), data.phi.shape[1], penalty.variance_floor
-
     def rank(fits: Fit) -> tuple[jax.Array, jax.Array]:
         """Places by likelihood, with all that are refused behind all that are not."""
-        sound = jax.vmap(lambda mixture: plausible(mixture, n, d, floor))(fits.mixture)
-        sound = sound | (noise_variance is not None)
+        sound = jax.vmap(lambda fit: plausible(fit, data))(fits)
         likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
         return jnp.lexsort((-likelihood, ~sound)), sound
 
@@ -263,17 +270,25 @@ def _fit(
     places, _ = rank(first)
     final = climb(jax.tree.map(lambda leaf: leaf[places[:finalists]], first.mixture), max_iterations)
     places, sound = rank(final)
-    best: Fit = jax.tree.map(lambda leaf: leaf[places[0]], final)
-    # What is known of each component names it; without that, the order means nothing and is made one.
-    if weights is None and rule.tie == "none":
-        best = _sorted(best, rule.known_variance)
-    near = jnp.maximum(0.01, 10 * float(jnp.finfo(data.y.dtype).eps) * jnp.abs(best.log_likelihood))
+    best: Fit = _named(jax.tree.map(lambda leaf: leaf[places[0]], final))
+    mean_weight = jnp.sum(data.weight) / jnp.maximum(_rows(data), 1)
+    precision = 10 * float(jnp.finfo(data.y.dtype).eps)
+    near = jnp.maximum(0.01 * mean_weight, precision * jnp.abs(best.log_likelihood))
     agree = (jnp.abs(final.log_likelihood - best.log_likelihood) <= near) & (sound == sound[places[0]])
-    return best._replace(converged=best.converged & sound[places[0]], agreed=jnp.sum(agree).astype(jnp.int32))
+    return _judged(best, sound[places[0]])._replace(agreed=jnp.sum(agree).astype(jnp.int32))
 
 
-def plausible(mixture: Mixture, n: jax.Array, d: int, floor: jax.Array) -> jax.Array:
-    """Whether no component of `mixture`, fitted to n rows, is one that `fit` refuses; ()."""
+def _rows(data: Data) -> jax.Array:
+    """How many rows count, (), in the dtype of the data; a multiple of the row weights is the same data."""
+    return jnp.sum(data.weight > 0, dtype=jnp.int32).astype(data.y.dtype)
+
+
+def plausible(fit: Fit, data: Data) -> jax.Array:
+    """Whether a fit to these rows has no component that `fit` refuses; ()."""
+    if fit.constraints.known_variance or fit.options is None:
+        return jnp.ones((), bool)
+    mixture, floor = fit.mixture, fit.options.variance_floor
+    n, d = _rows(data), data.phi.shape[1]
     variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
     widest = jnp.max(variance)
     ratio = jnp.sqrt(variance / widest)

@@ -10,11 +10,12 @@ import optax
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxmlr import _check
 from jaxmlr.batch import steps
-from jaxmlr.batch.em import Fit
+from jaxmlr.batch.constraints import Constraints
+from jaxmlr.batch.outcome import Fit, ending
 from jaxmlr.batch.parameters import Free, free
-from jaxmlr.batch.rows import Rows, checked, pack
+from jaxmlr.batch.problem import prepare
+from jaxmlr.batch.rows import Rows
 from jaxmlr.mixture import Mixture
 
 
@@ -51,42 +52,38 @@ def gradient(
       max_iterations: most steps, at least 1.
       tolerance: stop where no entry of the gradient of f is larger. None: the square root of the dtype's
         precision.
-      known_weights: as in `em`.
-      known_variance: as in `em`.
-      tie: as in `em`.
-      mask: as in `em`.
-      row_weights: as in `em`.
+      known_weights: keep the weights of `start`.
+      known_variance: keep the noise variance of `start`.
+      tie: "none"; "symmetric" for two components with coefficients [beta, -beta]; "common" for one beta.
+      mask: (n,) bool, False for rows to leave out, whatever they hold.
+      row_weights: (n,) w, at least 0: a row of weight 2 counts as two rows.
 
     Returns:
-      A Fit; `trace` is the log-likelihood, which need not rise.
+      A Fit; `trace` is the log-likelihood, which need not rise, and `result` says how the search ended.
 
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
-    phi, y, weight = checked(phi, y, mask, row_weights)
-    dtype, d = weight.dtype, phi.shape[1]
-    start = start.validated()
-    components = start.coefficients.shape[0]
-    if start.coefficients.shape[1] != d:
-        raise ValueError(f"start must have {d} coefficients a component, not {start.coefficients.shape[1]}")
-    _check.whole("max_iterations", max_iterations, at_least=1)
-    _check.choice("tie", tie, ("none", *steps.SIGNS))
-    if tie == "symmetric" and components != 2:
-        raise ValueError(f"tie='symmetric' must have 2 components, not {components}")
-    if tolerance is None:
-        tolerance = float(np.sqrt(jnp.finfo(dtype).eps))
-    _check.number("tolerance", tolerance, at_least=0)
-    found: Fit = _descend(
-        pack(phi, y, weight),
-        Mixture(*(jnp.asarray(leaf, dtype) for leaf in start)),
-        jnp.asarray(tolerance, dtype),
+    constraints = Constraints(known_weights, known_variance, np.ndim(start.noise_variance) == 0, tie)
+    rows, first, options, tolerance = prepare(
+        phi,
+        y,
+        start,
+        constraints,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        mask=mask,
+        row_weights=row_weights,
+    )
+    fit: Fit = _descend(
+        rows,
+        first,
+        tolerance,
         transformation=_LBFGS if transformation is None else transformation,
         max_iterations=max_iterations,
-        known_weights=known_weights,
-        known_variance=known_variance,
-        tie=tie,
+        constraints=constraints,
     )
-    return found
+    return fit._replace(options=options._replace(variance_floor=jnp.zeros_like(options.variance_floor)))
 
 
 _LBFGS = optax.lbfgs()
@@ -94,7 +91,7 @@ _LBFGS = optax.lbfgs()
 
 @functools.partial(
     jax.jit,
-    static_argnames=("transformation", "max_iterations", "known_weights", "known_variance", "tie"),
+    static_argnames=("transformation", "max_iterations", "constraints"),
 )
 def _descend(
     rows: Rows,
@@ -103,9 +100,7 @@ def _descend(
     *,
     transformation: Any,
     max_iterations: int,
-    known_weights: bool,
-    known_variance: bool,
-    tie: str,
+    constraints: Constraints,
 ) -> Fit:
     dtype = start.coefficients.dtype
     tiny = float(jnp.finfo(dtype).tiny)
@@ -117,7 +112,7 @@ def _descend(
     unit = size(jnp.sum(rows.weight * rows.y * rows.y) / n) / size(
         jnp.sum(rows.weight[:, None] * rows.phi * rows.phi, axis=(0, 2, 3)) / n
     )
-    point, back = free(start, known_weights, known_variance, tie)
+    point, back = free(start, constraints)
 
     def scaled(point: Free, unit: jax.Array) -> Free:
         wide = jnp.broadcast_to(unit, point.coefficients.shape)
@@ -167,6 +162,16 @@ def _descend(
     first = slope(point)
     trace = jnp.zeros(max_iterations + 1, dtype).at[0].set(-n * first[0])
     carry = (point, optimiser.init(point), first, trace, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
-    point, _, (value, gradient), trace, count, _ = lax.while_loop(going, step, carry)
+    point, _, (value, gradient), trace, count, lost = lax.while_loop(going, step, carry)
     trace = jnp.where(jnp.arange(max_iterations + 1, dtype=jnp.int32) <= count, trace, trace[count])
-    return Fit(back(scaled(point, unit)), -n * value, trace, count, greatest(gradient) <= tolerance)
+    converged = greatest(gradient) <= tolerance
+    flags = ending(out_of_steps=~converged & ~lost, not_finite=lost & ~converged)
+    return Fit(
+        back(scaled(point, unit)),
+        -n * value,
+        trace,
+        count,
+        converged,
+        constraints=constraints,
+        ending=flags,
+    )

@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr.batch import steps
-from jaxmlr.batch.em import Fit
+from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.outcome import Fit, on_floor
 from jaxmlr.batch.parameters import free
 from jaxmlr.batch.rows import Rows, checked, pack
 from jaxmlr.mixture import Mixture
@@ -24,57 +25,56 @@ def covariance(
     y: ArrayLike,
     *,
     form: str = "observed",
-    known_weights: bool = False,
-    known_variance: bool = False,
-    tie: str = "none",
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
 ) -> jax.Array:
     """Covariance matrix of the estimate of the mixture.
 
-        observed   J H^-1 J'             H = - sum_i w_i d^2 log f_i / d theta^2
-        sandwich   J H^-1 S H^-1 J'      S = sum_i w_i (d log f_i / d theta)(d log f_i / d theta)'
+        observed   J H^-1 J'             H = d^2 (sum_k b_k' ridge b_k / (2 v_k) - sum_i w_i log f_i) / dtheta^2
+        sandwich   J H^-1 S H^-1 J'      S = sum_i w_i (d log f_i / dtheta)(d log f_i / dtheta)'
 
-    theta holds the coefficients, log-odds of the weights and log variances, J = d mixture / d theta, all
-    by automatic differentiation. Textbook forms (Louis 1982 for the first, White 1982 for the second, which
-    stays right where the noise is not Gaussian); exact at a maximum of the likelihood.
+    theta holds what the fit's constraints left free of the coefficients b, log-odds of the weights and log
+    variances, J = d mixture / dtheta, all by automatic differentiation; f_i has the fit's outlier density.
+    Textbook forms (Louis 1982 for the first, White 1982 for the second, which stays right where the noise is
+    not Gaussian); exact at a maximum of the likelihood.
 
     Args:
-      fit: of `em` on the same rows. A noise_variance of shape () is taken as one estimate for all.
+      fit: of a batch method on the same rows; it carries its constraints. A noise_variance of shape () is
+        taken as one estimate for all.
       phi: (n, d).
       y: (n,).
       form: "observed" or "sandwich".
-      known_weights: as given to `em`; the known part has variance 0.
-      known_variance: as given to `em`.
-      tie: as given to `em`.
-      mask: as given to `em`.
-      row_weights: as given to `em`.
+      mask: (n,) bool, as given to the method.
+      row_weights: (n,), as given to the method.
 
     Returns:
       (q, q), in the order of the entries of `fit.mixture`: coefficients row by row, weights, noise_variance.
-      Not finite where the information is singular.
+      What was known has variance 0. All NaN where the information is not positive definite.
 
     Raises:
-      ValueError: as `em`, or another form.
+      ValueError: bad rows, or another form.
     """
     _check.choice("form", form, ("observed", "sandwich"))
-    _check.choice("tie", tie, ("none", *steps.SIGNS))
     rows = pack(*checked(phi, y, mask, row_weights))
-    matrix: jax.Array = _covariance(
-        rows, fit.mixture, form=form, known_weights=known_weights, known_variance=known_variance, tie=tie
-    )
+    matrix: jax.Array = _covariance(rows, fit.mixture, fit.options, form=form, constraints=fit.constraints)
     return matrix
 
 
-@functools.partial(jax.jit, static_argnames=("form", "known_weights", "known_variance", "tie"))
+@functools.partial(jax.jit, static_argnames=("form", "constraints"))
 def _covariance(
-    rows: Rows, mixture: Mixture, *, form: str, known_weights: bool, known_variance: bool, tie: str
+    rows: Rows, mixture: Mixture, options: MStepOptions | None, *, form: str, constraints: Constraints
 ) -> jax.Array:
-    point, back = free(mixture, known_weights, known_variance, tie)
+    point, back = free(mixture, constraints)
     theta, unravel = ravel_pytree(point)
+    background = None if options is None else options.outlier_density
 
     def densities(theta: jax.Array, part: Rows) -> jax.Array:
-        return steps.log_density(part, back(unravel(theta)))
+        return steps.log_density(part, back(unravel(theta)), background)
+
+    def prior(theta: jax.Array) -> jax.Array:
+        beta, _, variance = back(unravel(theta))
+        ridge = jnp.zeros(beta.shape[1], beta.dtype) if options is None else options.ridge
+        return jnp.sum(beta * beta @ ridge / variance) / 2
 
     def add(total: tuple[jax.Array, jax.Array], part: Rows) -> tuple[tuple[jax.Array, jax.Array], None]:
         hessian = jax.hessian(lambda t: jnp.sum(part.weight * densities(t, part)))(theta)
@@ -85,12 +85,18 @@ def _covariance(
         return (total[0] - hessian, total[1] + outer), None
 
     zero = jnp.zeros((theta.size, theta.size), theta.dtype)
-    (information, outer), _ = lax.scan(add, (zero, zero), rows)
-    inner = jnp.linalg.inv(information)
+    (information, outer), _ = lax.scan(add, (jax.hessian(prior)(theta), zero), rows)
+    inner = jnp.where(_is_positive_definite(information), jnp.linalg.inv(information), jnp.nan)
     if form == "sandwich":
         inner = _congruent(inner, outer)
     jacobian = jax.jacfwd(lambda t: ravel_pytree(back(unravel(t)))[0])(theta)
     return _congruent(jacobian, inner)
+
+
+def _is_positive_definite(matrix: jax.Array) -> jax.Array:
+    """Whether a symmetric matrix has a Cholesky factor, in units in which its diagonal is 1; ()."""
+    unit = lax.rsqrt(jnp.diagonal(matrix))
+    return jnp.all(jnp.isfinite(jnp.linalg.cholesky(matrix * unit[:, None] * unit[None, :])))
 
 
 def _congruent(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -104,45 +110,55 @@ def standard_errors(
     y: ArrayLike,
     *,
     form: str = "observed",
-    known_weights: bool = False,
-    known_variance: bool = False,
-    tie: str = "none",
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
 ) -> Mixture:
     """Standard errors of a fit: the square roots of the diagonal of `covariance`.
 
     Args:
-      fit: of `em` on the same rows.
+      fit: of a batch method on the same rows; it carries its constraints.
       phi: (n, d).
       y: (n,).
       form: "observed" or "sandwich".
-      known_weights: as given to `em`.
-      known_variance: as given to `em`.
-      tie: as given to `em`.
-      mask: as given to `em`.
-      row_weights: as given to `em`.
+      mask: (n,) bool, as given to the method.
+      row_weights: (n,), as given to the method.
 
     Returns:
-      A Mixture that holds the standard error of each entry of `fit.mixture`; that of sigma is the entry of
-      noise_variance over 2 sigma. NaN where the information is not positive definite.
+      As `errors_of`.
 
     Raises:
       ValueError: as `covariance`.
     """
-    matrix = covariance(
-        fit,
-        phi,
-        y,
-        form=form,
-        known_weights=known_weights,
-        known_variance=known_variance,
-        tie=tie,
-        mask=mask,
-        row_weights=row_weights,
-    )
-    errors: Mixture = ravel_pytree(fit.mixture)[1](jnp.sqrt(jnp.diagonal(matrix)))
-    return errors
+    return errors_of(fit, covariance(fit, phi, y, form=form, mask=mask, row_weights=row_weights))
+
+
+def errors_of(fit: Fit, covariance: jax.Array) -> Mixture:
+    """Standard errors of a fit from the covariance (q, q) of its mixture's entries.
+
+    Args:
+      fit: of a batch method.
+      covariance: of `covariance`.
+
+    Returns:
+      A Mixture that holds the standard error of each entry of `fit.mixture`; that of sigma is the entry of
+      noise_variance over 2 sigma. NaN, which says that there is none, stands for weights and variances that
+      were known; for coefficients and variance of a component whose variance rests on its floor, where the
+      likelihood has no maximum inside; and for all where the information is not positive definite. The one
+      weight of a single component is 1 with standard error 0.
+    """
+    errors: Mixture = ravel_pytree(fit.mixture)[1](jnp.sqrt(jnp.diagonal(covariance)))
+    known = fit.constraints
+    coefficients, weights, variance = errors
+    if known.known_weights and len(weights) > 1:
+        weights = jnp.full_like(weights, jnp.nan)
+    if known.known_variance:
+        variance = jnp.full_like(variance, jnp.nan)
+    elif fit.options is not None:
+        resting = on_floor(fit.mixture, fit.options)
+        variance = jnp.where(resting, jnp.nan, variance)
+        wide = jnp.broadcast_to(resting, weights.shape)[:, None]
+        coefficients = jnp.where(wide, jnp.nan, coefficients)
+    return Mixture(coefficients, weights, variance)
 
 
 def confidence_intervals(fit: Fit, errors: Mixture, level: ArrayLike = 0.95) -> tuple[Mixture, Mixture]:
@@ -155,12 +171,12 @@ def confidence_intervals(fit: Fit, errors: Mixture, level: ArrayLike = 0.95) -> 
     Wald intervals with the delta method, z the normal quantile of (1 + level) / 2.
 
     Args:
-      fit: of `em`.
+      fit: of a batch method.
       errors: of `standard_errors`.
       level: in (0, 1).
 
     Returns:
-      The lower and the upper ends, as two Mixtures (whose weights need not sum to 1).
+      The lower and the upper ends, as two Mixtures (whose weights need not sum to 1); NaN where `errors` is.
 
     Raises:
       ValueError: `level` is out of range.
@@ -184,7 +200,7 @@ def bands(
     """Pointwise confidence bands of the lines: beta_k' phi +- z sqrt(phi' C_k phi), C_k = cov(beta_k).
 
     Args:
-      fit: of `em`.
+      fit: of a batch method.
       covariance: (q, q) of `covariance`.
       phi: (m, d), where to draw.
       level: in (0, 1).
@@ -204,6 +220,6 @@ def bands(
     own = blocks[component, :, component, :]
     points = jnp.asarray(phi)
     spread = jnp.sqrt(jnp.einsum("md,kde,me->mk", points, own, points, precision="highest"))
-    lines = fit.mixture.lines(points)
-    z = ndtri((1 + jnp.asarray(level, lines.dtype)) / 2)
-    return lines - z * spread, lines + z * spread
+    fitted = fit.mixture.lines(points)
+    z = ndtri((1 + jnp.asarray(level, fitted.dtype)) / 2)
+    return fitted - z * spread, fitted + z * spread

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxmlr.batch import steps
+from jaxmlr.batch.constraints import Constraints
 from jaxmlr.mixture import Mixture
 
 
@@ -18,27 +18,25 @@ class Free(NamedTuple):
     log_variance: jax.Array | None  # () or (K,)
 
 
-def free(
-    mixture: Mixture, known_weights: bool, known_variance: bool, tie: str
-) -> tuple[Free, Callable[[Free], Mixture]]:
+def free(mixture: Mixture, constraints: Constraints) -> tuple[Free, Callable[[Free], Mixture]]:
     """The free parameters of `mixture`, and the way back: smooth, onto all mixtures that share the known."""
     beta, weights, variance = (jnp.asarray(leaf) for leaf in mixture)
-    sign = None if tie == "none" else steps.signs(tie, beta.shape[0], beta.dtype)
+    sign = None if constraints.tie == "none" else constraints.signs(beta.shape[0], beta.dtype)
     # A weight of 0 has no log-odds; the least normal number stands for it.
     log_weights = jnp.log(jnp.maximum(weights, float(jnp.finfo(weights.dtype).tiny)))
     point = Free(
         beta if sign is None else sign[0] * beta[0],
-        None if known_weights else log_weights[:-1] - log_weights[-1],
-        None if known_variance else jnp.log(variance),
+        None if constraints.known_weights else log_weights[:-1] - log_weights[-1],
+        None if constraints.known_variance else jnp.log(variance),
     )
 
     def back(point: Free) -> Mixture:
         coefficients, log_odds, log_variance = point
         if sign is not None:
             coefficients = sign[:, None] * coefficients[None, :]
-        shares = weights
+        new_weights = weights
         if log_odds is not None:
-            shares = jax.nn.softmax(jnp.concatenate([log_odds, jnp.zeros(1, log_odds.dtype)]))
-        return Mixture(coefficients, shares, variance if log_variance is None else jnp.exp(log_variance))
+            new_weights = jax.nn.softmax(jnp.concatenate([log_odds, jnp.zeros(1, log_odds.dtype)]))
+        return Mixture(coefficients, new_weights, variance if log_variance is None else jnp.exp(log_variance))
 
     return point, back

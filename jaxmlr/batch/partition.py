@@ -7,8 +7,8 @@ from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr.batch import steps
+from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.rows import checked, pack, tiled
-from jaxmlr.batch.steps import MStepOptions, Rule
 from jaxmlr.mixture import Mixture
 
 
@@ -29,9 +29,9 @@ def from_posterior(
       y: (n,).
       posterior: (n, K), at least 0.
       equal_variance: one sigma^2 for all components.
-      ddof: as in `em`.
-      mask: as in `em`.
-      row_weights: as in `em`.
+      ddof: variances are multiplied by n / (n - ddof), n the sum of the row weights.
+      mask: (n,) bool, False for rows to leave out, whatever they hold.
+      row_weights: (n,), at least 0: a row of weight 2 counts as two rows.
 
     Returns:
       A Mixture with noise_variance () or (K,).
@@ -43,16 +43,16 @@ def from_posterior(
     if np.ndim(posterior) != 2 or np.shape(posterior)[0] != phi.shape[0]:
         raise ValueError(f"posterior must have shape ({phi.shape[0]}, K), not {np.shape(posterior)}")
     _check.number("posterior", posterior, at_least=0)
-    share = jnp.asarray(posterior, weight.dtype)
-    components, d, dtype = share.shape[1], phi.shape[1], weight.dtype
-    moments = steps.given(pack(phi, y, weight), tiled(share))
+    posterior = jnp.asarray(posterior, weight.dtype)
+    components, d, dtype = posterior.shape[1], phi.shape[1], weight.dtype
+    moments = steps.given(pack(phi, y, weight), tiled(posterior))
     empty = Mixture(
         jnp.zeros((components, d), dtype),
         jnp.full(components, 1 / components, dtype),
         jnp.ones(components, dtype),
     )
-    penalty = MStepOptions(jnp.zeros(d, dtype), steps.resolution(y, weight), jnp.asarray(ddof, dtype))
-    mixture, _ = steps.m_step(moments, empty, Rule(equal_variance=equal_variance), penalty)
+    options = MStepOptions(jnp.zeros(d, dtype), steps.resolution(y, weight), jnp.asarray(ddof, dtype))
+    mixture, _ = steps.m_step(moments, empty, Constraints(equal_variance=equal_variance), options)
     if equal_variance:
         mixture = mixture._replace(noise_variance=mixture.noise_variance[0])
     return mixture
@@ -76,10 +76,10 @@ def from_labels(
       y: (n,).
       labels: (n,) whole numbers from 0 to components - 1.
       components: K.
-      equal_variance: as in `from_posterior`.
-      ddof: as in `em`.
-      mask: as in `em`.
-      row_weights: as in `em`.
+      equal_variance: one sigma^2 for all components.
+      ddof: variances are multiplied by n / (n - ddof), n the sum of the row weights.
+      mask: (n,) bool, False for rows to leave out, whatever they hold.
+      row_weights: (n,), at least 0: a row of weight 2 counts as two rows.
 
     Returns:
       A Mixture.

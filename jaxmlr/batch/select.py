@@ -9,68 +9,43 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr.batch.em import Fit
 from jaxmlr.batch.fit import fit
+from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.rows import checked
 from jaxmlr.mixture import Mixture
 
 
-def parameters(
-    fit: Fit, *, known_weights: bool = False, known_variance: bool = False, tie: str = "none"
-) -> int:
-    """How many numbers were estimated: K d coefficients (d where tied), K - 1 weights, K or 1 variances.
+def parameters(fit: Fit) -> int:
+    """How many numbers a fit has estimated, under the constraints that it carries.
 
     Args:
-      fit: a Fit, of which the shapes count.
-      known_weights: as given to the method.
-      known_variance: as given to the method.
-      tie: as given to the method.
+      fit: of a batch method, of which the shapes count.
 
     Returns:
-      The number of parameters.
+      The number of parameters: K d coefficients (d where tied), K - 1 weights, K or 1 variances, less what
+      was known.
     """
-    components, d = fit.mixture.coefficients.shape[-2:]
-    lines = d if tie != "none" else components * d
-    # Under vmap-made batches weights are (..., K), and a common variance lacks that last axis.
-    common = fit.mixture.noise_variance.ndim < fit.mixture.weights.ndim
-    variances = 1 if common else components
-    return lines + (0 if known_weights else components - 1) + (0 if known_variance else variances)
+    return fit.constraints.parameters(*fit.mixture.coefficients.shape[-2:])
 
 
-def aic(
-    fit: Fit, *, known_weights: bool = False, known_variance: bool = False, tie: str = "none"
-) -> jax.Array:
+def aic(fit: Fit) -> jax.Array:
     """Akaike's criterion, -2 log L + 2 q with q = `parameters`.
 
     Args:
       fit: of a method that maximises the likelihood.
-      known_weights: as given to the method.
-      known_variance: as given to the method.
-      tie: as given to the method.
 
     Returns:
       (), smaller is better.
     """
-    q = parameters(fit, known_weights=known_weights, known_variance=known_variance, tie=tie)
-    return -2 * fit.log_likelihood + 2 * q
+    return -2 * fit.log_likelihood + 2 * parameters(fit)
 
 
-def bic(
-    fit: Fit,
-    n: ArrayLike,
-    *,
-    known_weights: bool = False,
-    known_variance: bool = False,
-    tie: str = "none",
-) -> jax.Array:
+def bic(fit: Fit, n: ArrayLike) -> jax.Array:
     """Schwarz's criterion, -2 log L + q log n with q = `parameters`.
 
     Args:
       fit: of a method that maximises the likelihood.
       n: rows that count, or the sum of their weights; greater than 0.
-      known_weights: as given to the method.
-      known_variance: as given to the method.
-      tie: as given to the method.
 
     Returns:
       (), smaller is better.
@@ -79,8 +54,7 @@ def bic(
       ValueError: `n` is not positive.
     """
     _check.number("n", n, above=0)
-    q = parameters(fit, known_weights=known_weights, known_variance=known_variance, tie=tie)
-    return -2 * fit.log_likelihood + q * jnp.log(jnp.asarray(n, fit.log_likelihood.dtype))
+    return -2 * fit.log_likelihood + parameters(fit) * jnp.log(jnp.asarray(n, fit.log_likelihood.dtype))
 
 
 def icl(
@@ -89,9 +63,6 @@ def icl(
     y: ArrayLike,
     *,
     form: str = "map",
-    known_weights: bool = False,
-    known_variance: bool = False,
-    tie: str = "none",
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
 ) -> jax.Array:
@@ -107,11 +78,8 @@ def icl(
       phi: (n, d).
       y: (n,).
       form: "map" or "entropy".
-      known_weights: as given to the method.
-      known_variance: as given to the method.
-      tie: as given to the method.
-      mask: as given to the method.
-      row_weights: as given to the method.
+      mask: (n,) bool, as given to the method.
+      row_weights: (n,), as given to the method.
 
     Returns:
       (), smaller is better.
@@ -126,8 +94,7 @@ def icl(
         doubt = -jnp.log(jnp.max(posterior, axis=-1))
     else:
         doubt = jnp.sum(jax.scipy.special.entr(posterior), axis=-1)
-    base = bic(fit, jnp.sum(weight), known_weights=known_weights, known_variance=known_variance, tie=tie)
-    return base + 2 * jnp.sum(weight * doubt)
+    return bic(fit, jnp.sum(weight)) + 2 * jnp.sum(weight * doubt)
 
 
 class Selection(NamedTuple):
@@ -148,12 +115,9 @@ def select(
     components: Iterable[int] = range(1, 6),
     *,
     criterion: str = "bic",
-    equal_variance: bool = False,
-    tie: str = "none",
-    starts: Mapping[str, int] | None = None,
-    variance_floor: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
+    **options: Any,
 ) -> Selection:
     """Fit every number of components and take the one that a criterion likes best.
 
@@ -166,12 +130,10 @@ def select(
       key: a PRNG key.
       components: the K to try.
       criterion: "aic", "bic" or "icl" (the "map" form).
-      equal_variance: as in `fit`.
-      tie: as in `fit`.
-      starts: as in `fit`.
-      variance_floor: as in `fit`.
-      mask: as in `fit`.
-      row_weights: as in `fit`.
+      mask: (n,) bool, False for rows to leave out, whatever they hold.
+      row_weights: (n,) w, at least 0: a row of weight 2 counts as two rows in the criteria.
+      **options: further keyword arguments of `fit`, the same for every K; the criteria take the constraints
+        from the fits.
 
     Returns:
       A Selection.
@@ -185,24 +147,11 @@ def select(
         raise ValueError("components must hold at least one number, not none")
     rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
     n = jnp.sum(checked(phi, y, mask, row_weights)[2])
-    fits = tuple(
-        fit(
-            phi,
-            y,
-            count,
-            jax.random.fold_in(key, count),
-            starts=starts,
-            equal_variance=equal_variance,
-            tie=tie,
-            variance_floor=variance_floor,
-            **rows,
-        )
-        for count in counts
-    )
+    fits = tuple(fit(phi, y, count, jax.random.fold_in(key, count), **rows, **options) for count in counts)
     values = {
-        "aic": jnp.stack([aic(one, tie=tie) for one in fits]),
-        "bic": jnp.stack([bic(one, n, tie=tie) for one in fits]),
-        "icl": jnp.stack([icl(one, phi, y, tie=tie, **rows) for one in fits]),
+        "aic": jnp.stack([aic(each) for each in fits]),
+        "bic": jnp.stack([bic(each, n) for each in fits]),
+        "icl": jnp.stack([icl(each, phi, y, **rows) for each in fits]),
     }
     best = fits[int(jnp.argmin(values[criterion]))]
     return Selection(best, counts, fits, values["aic"], values["bic"], values["icl"])
@@ -227,9 +176,8 @@ def bootstrap_test(
     *,
     replicates: int = 99,
     batch: int = 16,
-    equal_variance: bool = False,
     starts: Mapping[str, int] | None = None,
-    variance_floor: ArrayLike | None = None,
+    **options: Any,
 ) -> BootstrapTest:
     """Parametric bootstrap of the likelihood ratio of K against K + 1 components (McLachlan 1987).
 
@@ -244,9 +192,8 @@ def bootstrap_test(
       key: a PRNG key.
       replicates: data sets to simulate, at least 1.
       batch: replicates fitted side by side, at least 1; memory grows with it.
-      equal_variance: as in `fit`.
-      starts: as in `fit`; None: 12 of three kinds.
-      variance_floor: as in `fit`.
+      starts: how many of each kind, by the names that `fit` knows; None: 12 of three kinds.
+      **options: further keyword arguments of `fit`, the same for both models and every draw.
 
     Returns:
       A BootstrapTest.
@@ -262,15 +209,7 @@ def bootstrap_test(
 
     def both(y: jax.Array, key: jax.Array) -> tuple[Fit, jax.Array]:
         small, large = (
-            fit(
-                phi,
-                y,
-                count,
-                jax.random.fold_in(key, count),
-                starts=kinds,
-                equal_variance=equal_variance,
-                variance_floor=variance_floor,
-            )
+            fit(phi, y, count, jax.random.fold_in(key, count), starts=kinds, **options)
             for count in (components, components + 1)
         )
         return small, 2 * (large.log_likelihood - small.log_likelihood)

@@ -1,38 +1,17 @@
 """The E-step as one pass over the rows, and the M-step on the moments that it leaves."""
 
 import math
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxmlr._xla.linear import dot
 from jaxmlr._xla.materialise import stored
+from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.moments import Lanes, Moments, moments, total
 from jaxmlr.batch.rows import Rows
 from jaxmlr.mixture import Mixture
-
-SIGNS = {"symmetric": (1.0, -1.0), "common": (1.0,)}  # beta_k = sign_k beta
-
-
-class Rule(NamedTuple):
-    """What the M-step may move; all static."""
-
-    known_weights: bool = False
-    known_variance: bool = False
-    equal_variance: bool = False
-    tie: str = "none"  # or "symmetric", "common"
-
-
-class MStepOptions(NamedTuple):
-    """The numbers of the M-step; all may be traced."""
-
-    ridge: jax.Array  # (d,)
-    variance_floor: jax.Array  # ()
-    ddof: jax.Array  # ()
-    outlier_density: jax.Array | None = None  # (), None means 0
 
 
 def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
@@ -49,10 +28,11 @@ def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
     )
 
 
-def log_density(part: Rows, mixture: Mixture) -> jax.Array:
+def log_density(part: Rows, mixture: Mixture, outlier_density: jax.Array | None = None) -> jax.Array:
     """Log density of each row of a block, (T, L), to be differentiated: matrix products stay such."""
     fitted = jnp.einsum("kd,dtl->ktl", mixture.coefficients, part.phi, precision="highest")
-    return jax.nn.logsumexp(log_joint(part.y[None] - fitted, mixture), axis=0)
+    density = jax.nn.logsumexp(log_joint(part.y[None] - fitted, mixture), axis=0)
+    return density if outlier_density is None else jnp.logaddexp(density, jnp.log(outlier_density))
 
 
 def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
@@ -114,7 +94,7 @@ def given(rows: Rows, posterior: jax.Array) -> Moments:
 
 
 def m_step(
-    moments: Moments, mixture: Mixture, rule: Rule, penalty: MStepOptions
+    moments: Moments, mixture: Mixture, constraints: Constraints, options: MStepOptions
 ) -> tuple[Mixture, jax.Array]:
     """M-step from `mixture`, which the moments were taken under, and how far it moved.
 
@@ -132,13 +112,13 @@ def m_step(
     tiny, eps = float(jnp.finfo(dtype).tiny), float(jnp.finfo(dtype).eps)
     d = beta.shape[1]
 
-    ridge = jnp.where(jnp.eye(d, dtype=bool), penalty.ridge[:, None], 0)
+    ridge = jnp.where(jnp.eye(d, dtype=bool), options.ridge[:, None], 0)
     left = gram + ridge[None]
-    right = cross - penalty.ridge[None, :] * beta
-    if rule.tie != "none":
+    right = cross - options.ridge[None, :] * beta
+    if constraints.tie != "none":
         # One beta for all: components count by their precision, relative so that nothing overflows.
         precision = jnp.min(variance) / variance
-        sign = signs(rule.tie, beta.shape[0], dtype)
+        sign = constraints.signs(beta.shape[0], dtype)
         shared = solve(
             jnp.sum(precision[:, None, None] * left, axis=0),
             jnp.sum((sign * precision)[:, None] * right, axis=0),
@@ -151,21 +131,21 @@ def m_step(
 
     # Below a few rounding errors of what it is the difference of, a sum of squares is noise.
     residual = jnp.maximum(square - 2 * dot(delta, cross) + shift, 4 * eps * square)
-    residual = residual + dot(beta * beta, penalty.ridge)
+    residual = residual + dot(beta * beta, options.ridge)
     n = jnp.sum(size)
     new_weights, new_variance = weights, variance
-    if not rule.known_weights:
+    if not constraints.known_weights:
         new_weights = size / jnp.maximum(n, tiny)
-    if not rule.known_variance:
-        if rule.equal_variance:
+    if not constraints.known_variance:
+        if constraints.equal_variance:
             mean = jnp.broadcast_to(jnp.sum(residual) / jnp.maximum(n, tiny), variance.shape)
         else:
             mean = jnp.where(size > tiny, residual / jnp.maximum(size, tiny), variance)
-        new_variance = jnp.maximum(mean * (n / (n - penalty.ddof)), penalty.variance_floor)
+        new_variance = jnp.maximum(mean * (n / (n - options.ddof)), options.variance_floor)
     change = jnp.max(
         jnp.stack(
             [
-                jnp.sqrt(jnp.maximum(shift, 0) / (jnp.maximum(size, tiny) * variance)),
+                jnp.sqrt(jnp.maximum(shift, 0) / jnp.maximum(jnp.maximum(size, tiny) * variance, tiny)),
                 jnp.abs(new_variance - variance) / variance,
                 jnp.abs(new_weights - weights),
             ]
@@ -179,11 +159,6 @@ def resolution(y: jax.Array, weight: jax.Array) -> jax.Array:
     info = jnp.finfo(y.dtype)
     square = jnp.sum(weight * y * y) / jnp.maximum(jnp.sum(weight), float(info.tiny))
     return jnp.maximum(float(info.eps) ** 2 * square, float(info.tiny))
-
-
-def signs(tie: str, components: int, dtype: Any) -> jax.Array:
-    """sign_k in beta_k = sign_k beta."""
-    return jnp.asarray(np.resize(SIGNS[tie], components), dtype)
 
 
 def solve(gram: jax.Array, right: jax.Array) -> jax.Array:

@@ -80,7 +80,16 @@ class Units(NamedTuple):
     def fit(self, fit: Fit, n: float) -> Fit:
         """A fit to rows of total weight n, in the units of the data."""
         shift = n * np.log(self.unit)
+        options = fit.options
+        if options is not None:
+            c = options.outlier_density
+            options = options._replace(
+                ridge=options.ridge * np.square(self.scale),
+                variance_floor=options.variance_floor * self.unit**2,
+                outlier_density=None if c is None else c / self.unit,
+            )
         return fit._replace(
+            options=options,
             mixture=self.mixture(fit.mixture),
             log_likelihood=fit.log_likelihood - shift,
             trace=fit.trace - shift,

@@ -217,6 +217,18 @@ def test_hard_em_with_equal_variance_and_weights_is_alternating_minimisation():
     assert_allclose(fit.mixture.coefficients, beta, rtol=1e-9)
 
 
+def test_a_line_that_no_row_belongs_to_does_not_end_the_search():
+    """Its move is 0/0 of its rows and its variance, which is no number to compare with the tolerance."""
+    phi, y = draw()
+    lines = np.vstack([START.coefficients, [1e6, 0.0]])
+    start = Mixture(lines, np.array([0.5, 0.4, 0.1]), np.array([1.0, 1.0, 0.01]))
+    fit = em(phi, y, start)
+    wanted = em(phi, y, START)
+    assert fit.iterations > 5
+    assert_allclose(fit.mixture.coefficients[:2], wanted.mixture.coefficients, rtol=1e-6)
+    assert fit.result == "converged; lost a component: less than one row belongs to it"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

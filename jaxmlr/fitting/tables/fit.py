@@ -1,21 +1,18 @@
 """Fitting the rows of a table: a batch method for one or several K, or a recursive method in one pass."""
 
-import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax.flatten_util import ravel_pytree
 from scipy.stats import f as f_distribution
 
 from jaxmlr import registry
 from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, icl
 from jaxmlr.batch.fit import MIXED
-from jaxmlr.batch.fit import fit as best_of_many
+from jaxmlr.batch.inference import errors_of
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables import read
@@ -119,7 +116,7 @@ def fit_rows(
                 advice.append(f"{count} components were not tried: {n} rows are too few")
                 continue
             one = methods.batch("em" if count == 1 else method, *scaled, count, seed)
-            if _spurious(method, one):
+            if one.spurious() or not np.isfinite(one.log_likelihood):
                 advice.append(
                     f"{count} components: every optimum found is spurious, a line through a few rows"
                 )
@@ -143,7 +140,7 @@ def fit_rows(
         best = int(criteria[criterion].idxmin())
         fit: Fit = jax.tree.map(np.asarray, units.fit(found[best], n))
         matrix = units.covariance(found[best].mixture, covariance(found[best], *scaled))
-        errors = ravel_pytree(fit.mixture)[1](jnp.sqrt(jnp.diagonal(matrix)))
+        errors = errors_of(fit, matrix)
         lower, upper = confidence_intervals(fit, errors)
         posterior = np.asarray(fit.mixture.posterior(rows.phi, rows.y))
         errors, lower, upper = jax.tree.map(np.asarray, (errors, lower, upper))
@@ -172,15 +169,6 @@ def fit_rows(
         starts if method == "fit" and best > 1 else 1,
         tuple(advice),
     )
-
-
-def _spurious(method: str, fit: Fit) -> bool:
-    """Whether `fit` refused all that it found; a fit that is only slow has used all its steps."""
-    if not np.isfinite(fit.log_likelihood):
-        return True
-    most = inspect.signature(best_of_many).parameters["max_iterations"].default
-    accepted = bool(fit.converged) or int(fit.iterations) >= most
-    return method == "fit" and fit.mixture.weights.size > 1 and not accepted
 
 
 def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str]:
