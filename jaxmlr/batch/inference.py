@@ -30,8 +30,8 @@ def covariance(
 ) -> jax.Array:
     """Covariance matrix of the estimate of the mixture.
 
-        observed   J H^-1 J'             H = d^2 (sum_k b_k' ridge b_k / (2 v_k) - sum_i w_i log f_i) / dtheta^2
-        sandwich   J H^-1 S H^-1 J'      S = sum_i w_i (d log f_i / dtheta)(d log f_i / dtheta)'
+        observed   J H^-1 J'          H = d^2 (sum_k b_k' ridge b_k / (2 v_k) - sum_i w_i log f_i) / dtheta^2
+        sandwich   J H^-1 S H^-1 J'   S = sum_i w_i (d log f_i / dtheta)(d log f_i / dtheta)'
 
     theta holds what the fit's constraints left free of the coefficients b, log-odds of the weights and log
     variances, J = d mixture / dtheta, all by automatic differentiation; f_i has the fit's outlier density.
