@@ -4,10 +4,15 @@ Code asks `applies("name")` rather than for a version. When the least version th
 `until` of a quirk, delete its record and then what asks for it: nothing else knows of it.
 """
 
+import os
 from typing import NamedTuple
 
-import jax
 from jaxlib import version as _jaxlib
+
+if _jaxlib.__version_info__ < (0, 12):  # the quirk "noisy_cache": the level is read when jax is imported
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import jax
 
 Version = tuple[int, ...]
 
@@ -61,8 +66,8 @@ QUIRKS = {
         until=(0, 11),
     ),
     "noisy_cache": Quirk(
-        "compiled programs are loaded with pages of warnings about the processor",
-        "`cache.keep` keeps none",
+        "compiled programs are loaded with pages of false warnings about the processor",
+        "this module silences the compiler's own log before jax is imported",
         until=(0, 12),
     ),
     "counted_carries": Quirk(

@@ -1,26 +1,27 @@
-"""The command line: jaxmlr run | show | plot | export | fit | bench. Needs the extra `study`."""
+"""The command line: jaxmlr run | show | plot | export | fit | bench. Needs the extra `study`.
+
+Each command imports what it needs when it runs: a fit does not wait for xarray.
+"""
 
 import dataclasses
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import jax
 import typer
 
 from jaxmlr import __version__
 from jaxmlr._xla import cache, host
-from jaxmlr.cli import bench as benchmark
 from jaxmlr.cli.plot import plot
 from jaxmlr.cli.settings import Folder, key_values
 from jaxmlr.fitting import methods
-from jaxmlr.study import Study, load, run_study, to_dataframe
-from jaxmlr.study.compute import probe
-from jaxmlr.study.results.table import tables
-from jaxmlr.study.results.terminal import Terminal, say
-from jaxmlr.study.run.store import block_of
+from jaxmlr.fitting.terminal import Terminal, say
+
+if TYPE_CHECKING:
+    from jaxmlr.study import Study
 
 app = typer.Typer(
     help="Mixed linear regression: Monte Carlo studies, and fits to tables.",
@@ -88,6 +89,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no table.")] = False,
 ) -> None:
     """Run a study and save its results."""
+    from jaxmlr.study import Study, run_study
+    from jaxmlr.study.compute import probe
+    from jaxmlr.study.run.store import block_of
+
     host.use_all_cores()
     cache.keep()
     overrides = key_values("--set", settings) | ({} if trials is None else {"trials": trials})
@@ -119,6 +124,8 @@ def run(
 @app.command()
 def show(folder: Folder) -> None:
     """Print a table of a study's last recorded step."""
+    from jaxmlr.study import load
+
     _print(load(folder))
 
 
@@ -128,6 +135,8 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .nc, .csv or .parquet.")],
 ) -> None:
     """Write a study's results as netCDF, or as a tidy table."""
+    from jaxmlr.study import load, to_dataframe
+
     results = load(folder)
     if file.suffix not in (".nc", ".csv", ".parquet"):
         raise ValueError(f"FILE must end in .nc, .csv or .parquet, not {file}")
@@ -182,8 +191,10 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Time the two-step recursion on eq. (17), compilation apart."""
+    from jaxmlr.cli import bench
+
     host.use_all_cores()
-    found = benchmark.bench(dim, trials, steps, block)
+    found = bench.bench(dim, trials, steps, block)
     if as_json:
         print(json.dumps(found))
     else:
@@ -191,7 +202,9 @@ def bench(
             print(f"{key:24} {value:,}" if isinstance(value, int | float) else f"{key:24} {value}")
 
 
-def _print_outlook(study: Study) -> None:
+def _print_outlook(study: "Study") -> None:
+    from jaxmlr.study.compute import probe
+
     found = probe.outlook(study)
     grid = " x ".join(f"{axis.name} ({len(axis)})" for axis in study.axes) or "no grid"
     say(f"{study.name}: {study.trials:,} trials of {study.steps:,} steps, {study.precision}")
@@ -209,6 +222,8 @@ def _print_outlook(study: Study) -> None:
 
 
 def _print(results: Any) -> None:
+    from jaxmlr.study.results.table import tables
+
     console = Terminal(width=None if sys.stdout.isatty() else 240)
     for table in tables(results):
         console.print(table)

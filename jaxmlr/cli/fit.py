@@ -12,7 +12,7 @@ from jaxmlr.fitting import methods
 from jaxmlr.fitting.tables import read, report
 from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit, fit_rows, fit_stream
-from jaxmlr.study.results.terminal import Terminal, say
+from jaxmlr.fitting.terminal import Terminal, say
 
 FORMATS = ("csv", "parquet")
 

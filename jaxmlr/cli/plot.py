@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from jaxmlr.cli.settings import Folder, key_values
-from jaxmlr.study import load
 
 
 def plot(
@@ -34,6 +33,8 @@ def plot(
     ] = None,
 ) -> None:
     """Draw a study's results into its folder, a file for each kind, metrics and selection."""
+    from jaxmlr.study import load
+
     results = load(folder)
     choice = key_values("--select", select)
     try:

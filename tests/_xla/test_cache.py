@@ -5,11 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
-from jaxmlr._xla import cache, versions
 from jaxmlr.study import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,16 +43,8 @@ def test_a_second_command_finds_the_program_and_the_same_numbers(tmp_path):
         )
         assert done.stderr == ""
         entries.append(sorted(path.name for path in tmp_path.glob("cache/jaxmlr/*-cache")))
-    assert entries[0] == entries[1]
-    assert bool(entries[0]) == (not versions.applies("noisy_cache"))
+    assert entries[0] == entries[1] != []
     one, two = (load(tmp_path / name) for name in ("one", "two"))
     for name in one.data_vars:
         np.testing.assert_array_equal(one[name], two[name])
-    if entries[0]:
-        assert two.attrs["compile_seconds"] < one.attrs["compile_seconds"]
-
-
-def test_older_versions_are_left_alone(monkeypatch):
-    monkeypatch.setattr(cache, "applies", lambda name: True)
-    monkeypatch.setattr(jax.config, "update", lambda *args: pytest.fail("changed"))
-    cache.keep()
+    assert two.attrs["compile_seconds"] < one.attrs["compile_seconds"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc  # scipy.stats takes half a second to import
 
 from jaxmlr import registry
 from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, icl
@@ -194,7 +194,7 @@ def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str
         if total <= 0 or left <= 0:
             continue
         statistic = (total - left) / (rank - 1) / (left / (n - rank))
-        if f_distribution.sf(statistic, rank - 1, n - rank) < LEVEL / posterior.shape[1]:
+        if fdtrc(rank - 1, n - rank, statistic) < LEVEL / posterior.shape[1]:
             yield (
                 f"membership of component {k + 1} depends on the regressors (R2 = {1 - left / total:.2f}),"
                 " which a mixture of lines excludes: think of a curve, a missing variable or a switch"

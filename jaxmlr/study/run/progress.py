@@ -8,7 +8,7 @@ from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmlr.study.results.terminal import Terminal, printable, say
+from jaxmlr.fitting.terminal import Terminal, printable, say
 from jaxmlr.study.run.claims import STALE_SECONDS
 
 _SECONDS_BETWEEN_LINES = 5.0

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.table import Table
 
-from jaxmlr.study.results.terminal import Terminal, printable, say
+from jaxmlr.fitting.terminal import Terminal, printable, say
 from jaxmlr.study.run.progress import TrialProgress
 
 NAMES = [
