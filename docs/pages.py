@@ -31,6 +31,7 @@ MODULES = (
     "jaxmlr.sklearn",
     "jaxmlr.river",
     "jaxmlr.registry",
+    "jaxmlr.testing",
 )
 API = {  # page -> title, and where the code of its objects lies
     "model": ("The model and a run", ("jaxmlr.mixture", "jaxmlr.estimator")),
