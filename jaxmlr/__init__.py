@@ -93,6 +93,7 @@ __all__ = [
 ]
 if importlib.util.find_spec("xarray"):  # the extra `study`
     __all__ += ["Study", "run_study"]
+__all__ += [name for name in registry.RECURSIVE if name not in __all__]  # a record is enough
 
 
 def __dir__() -> list[str]:
@@ -100,7 +101,9 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the study engine at its first use, since it needs the extra `study`."""
+    """A registered method, or the study engine, imported at its first use as it needs the extra `study`."""
+    if name in registry.RECURSIVE:
+        return registry.METHODS[name].factory
     if name in {"Study", "run_study"}:
         from jaxmlr import study
 

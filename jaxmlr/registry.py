@@ -1,8 +1,9 @@
 """Every method, once: one record, from which studies, tables, scikit-learn, river, tests and docs take it.
 
 To add a method write one file in `jaxmlr/recursive` (a function that returns an `Estimator`) or in
-`jaxmlr/batch` (a function of `phi` and `y` that returns a `Fit`), and one `Method` below. A method of one's
-own needs no record: wherever a name is taken, so is "package.module:function".
+`jaxmlr/batch` (a function of `phi` and `y` that returns a `Fit`), import the function here and give it one
+`Method` below. A method of one's own needs no record: wherever a name is taken, so is
+"package.module:function".
 """
 
 import difflib

@@ -2,8 +2,13 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
+import shutil
+import subprocess
+import sys
 import typing
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -54,8 +59,6 @@ def test_a_record_says_what_docs_need_and_is_true(name):
     assert record.needs
     assert record.gives
     assert record.use_when
-    package = recursive if record.kind == "recursive" else batch
-    assert getattr(package, name) is record.factory
     assert resolve.factory("a study", name) is record.factory
     assert f"| `{name}` | {record.needs} |" in registry.markdown(record.kind)
     assert set(record.table_options) <= set(record.parameters)
@@ -123,3 +126,78 @@ def test_a_method_of_ones_own_needs_no_record(method, kind):
 def test_what_is_wrong_with_a_name_is_said(method, kind, message):
     with pytest.raises(ValueError, match=message):
         registry.find(method, kind=kind)
+
+
+FILE = '''
+"""Two lines of which one is at rest."""
+
+import jax.numpy as jnp
+
+from jaxmlr.estimator import Estimator, nearest
+from jaxmlr.mixture import Mixture
+
+
+def newcomer(components=2, step_size=0.1) -> Estimator:
+    """Gradient steps of the nearest line."""
+
+    def init(dim, key=None, dtype=None):
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        return jnp.arange(components * dim, dtype=dtype).reshape(components, dim) / 10
+
+    def step(beta, row):
+        phi, y = row[0].astype(beta.dtype), row[1].astype(beta.dtype)
+        info = nearest(beta @ phi, y)
+        move = step_size * info.residual * phi / (1 + phi @ phi)
+        return beta + jnp.where(jnp.arange(components)[:, None] == info.label, move, 0), info
+
+    def mixture(beta):
+        weights = jnp.full(components, 1 / components, beta.dtype)
+        return Mixture(beta, weights, jnp.ones((), beta.dtype))
+
+    return Estimator(init, step, mixture)
+'''
+RECORD = '        Method(newcomer, needs="K", gives="K lines", use_when="never"),\n'
+USES = """
+import sys
+import numpy as np, jaxmlr
+from jaxmlr import registry
+from jaxmlr.river import MixtureRegressor
+from jaxmlr.sklearn import MixtureOfLinearRegressions
+from jaxmlr.testing import check_method
+
+assert "newcomer" in dir(jaxmlr) and jaxmlr.newcomer is registry.METHODS["newcomer"].factory
+check_method("newcomer")
+assert "| `newcomer` | K |" in registry.markdown("recursive")
+problem = {"process": {"kind": "gaussian"}, "coefficients": [1.0, -1.5], "p": 0.7}
+study = jaxmlr.Study("s", problem, {"a": {"method": "newcomer"}}, trials=4, steps=10, record=1)
+assert float(jaxmlr.run_study(study, progress=False)["diverged"].squeeze()) == 0
+x, y = np.random.default_rng(0).normal(size=(50, 1)), np.random.default_rng(1).normal(size=50)
+assert MixtureOfLinearRegressions(3, method="newcomer").fit(x, y).coef_.shape == (3, 1)
+model = MixtureRegressor(3, method="newcomer").learn_one({"a": 1.0}, 2.0)
+assert len(model.predict_proba_one({"a": 1.0}, 2.0)) == 3
+np.savetxt("rows.csv", np.column_stack([x, y]), delimiter=",", header="x,y", comments="")
+sys.argv = ["jaxmlr", "fit", "rows.csv", "--response", "y", "--method", "newcomer", "--components", "3"]
+from jaxmlr.__main__ import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_file_and_a_record_are_enough(tmp_path):
+    """In a copy of the package; the tests of every method read the registry, as conftest.py shows."""
+    copy = shutil.copytree(Path(jaxmlr.__file__).parent, tmp_path / "jaxmlr")
+    (copy / "recursive" / "newcomer.py").write_text(FILE)
+    text = (copy / "registry.py").read_text()
+    text = text.replace(
+        "from jaxmlr import batch",
+        "from jaxmlr.recursive.newcomer import newcomer\nfrom jaxmlr import batch",
+        1,
+    )
+    (copy / "registry.py").write_text(
+        text.replace("    for method in (\n", "    for method in (\n" + RECORD, 1)
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", USES]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "50 rows used" in done.stdout

@@ -71,8 +71,8 @@ def estimator(method: Any, components: int, options: Mapping[str, Any] | None = 
     """
     record = registry.find(method, kind="recursive")
     _check.whole("components", components, at_least=1)
-    if record.components is not None and components != record.components:
-        raise ValueError(f"method {method!r} has {record.components} components, not {components}")
+    if record.components is not None:
+        _check_components(method, record.components, components)
     given = dict(record.table_options) | _checked(record, method, options)
     missing = [name for name in record.missing if name not in given]
     if missing:
@@ -126,10 +126,14 @@ def stream(
       ValueError: as `estimator`; or the estimate has another number of components.
     """
     started = Stream(estimator(method, components, options), dim, jax.random.key(seed), dtype)
-    has = len(started.mixture().weights)
-    if has != components:
-        raise ValueError(f"method {method!r} has {has} components, not {components}")
+    _check_components(method, len(started.mixture().weights), components)
     return started
+
+
+def _check_components(method: Any, has: int, components: int) -> None:
+    """Raise ValueError unless the K of a method is that which is asked for."""
+    if has != components:
+        raise ValueError(f"method {method!r} has {has} component{'s' * (has != 1)}, not {components}")
 
 
 def batch(
@@ -184,7 +188,7 @@ def batch(
         given = {name: fact for name, fact in facts.items() if name in parameters} | given
         fitted = record.factory(*full, **given)
         if not isinstance(fitted, Fit):
-            raise ValueError(f"method {method!r} returns {fitted!r}, which is no Fit")
+            raise ValueError(f"method {method!r} returns a {type(fitted).__name__}, which is no Fit")
         return jax.tree.map(np.asarray, fitted)
 
 

@@ -51,8 +51,8 @@ def session(source):
     return names["sign_rule"]
 
 
-def test_the_method_of_the_documentation_keeps_it():
-    page = (ROOT / "docs" / "add_a_method.md").read_text()
+def test_the_documentations_own_method_keeps_it():
+    page = (ROOT / "docs" / "add_a_method.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     check_method(session(next(block for block in blocks if "def sign_rule" in block)))
 
