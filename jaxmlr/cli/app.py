@@ -157,11 +157,16 @@ app.command()(plot)
 @app.command()
 def fit(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="CSV or Parquet file, or - for CSV on standard input.")
+        str,
+        typer.Argument(metavar="DATA", help="CSV, Parquet or Arrow file, or - for CSV on standard input."),
     ],
     response: Annotated[str | None, typer.Option(metavar="COLUMN", help="What to explain.")] = None,
     formula: Annotated[
-        str | None, typer.Option(help="As in R: 'y ~ x1 + log(x2)'; without it, all other columns.")
+        str | None,
+        typer.Option(
+            help="As in R: 'y ~ x1 + log(x2) + C(group)'; without it, all other columns. Names with blanks or"
+            " signs stand in backticks."
+        ),
     ] = None,
     components: Annotated[
         str, typer.Option(metavar="K|A:B", help="How many lines, or a range to choose from.")
@@ -173,13 +178,38 @@ def fit(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
     kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the random starts.")] = 0,
+    separator: Annotated[
+        str | None, typer.Option(metavar="SIGN", help="Between columns of a text file: a sign, tab or space.")
+    ] = None,
+    decimal: Annotated[str | None, typer.Option(metavar="SIGN", help="Decimal sign: . or ,")] = None,
+    thousands: Annotated[
+        str | None, typer.Option(metavar="SIGN", help="Between groups of three digits: , or .")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a text file, as utf-8 or cp1252.")] = None,
+    comment: Annotated[
+        str | None, typer.Option(metavar="SIGN", help="Lines that begin with it are left out.")
+    ] = None,
+    skip_rows: Annotated[int | None, typer.Option(min=0, help="Lines in front of the header.")] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ENTRY", help="Stands for a missing entry, beside NA, NaN and the like."),
+    ] = None,
+    dates: Annotated[bool, typer.Option("--dates", help="Make dates days since 1970-01-01.")] = False,
 ) -> None:
-    """Fit a mixture of linear regressions to a table."""
+    """Fit a mixture of linear regressions to a table.
+
+    How the file is written is recognised where that is certain, and said; the options from --separator on
+    say it otherwise.
+    """
     try:
         from jaxmlr.cli import fit
+        from jaxmlr.fitting.tables.dialect import Reading
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
-    fit.fit(data, response, formula, components, method, criterion, out, kind, seed)
+    reading = Reading(
+        separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
+    )
+    fit.fit(data, response, formula, components, method, criterion, out, kind, seed, reading)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from jaxmlr._xla import cache
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.tables import read, report
 from jaxmlr.fitting.tables.design import Design
+from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit, fit_rows, fit_stream
 from jaxmlr.fitting.terminal import Terminal, say
 
@@ -27,6 +28,7 @@ def fit(
     out: Path | None,
     kind: str,
     seed: int,
+    reading: Reading,
 ) -> None:
     """Fit, print and save; the arguments are the command's options.
 
@@ -46,10 +48,10 @@ def fit(
             raise ValueError(
                 f"--components {components}: {method} takes one number; a range needs a batch method"
             )
-        found = _stream(data, response, formula, counts[0], method, seed, out, kind)
+        found = _stream(data, response, formula, counts[0], method, seed, out, kind, reading)
         _print(found)
         return
-    design, rows = Design.learn(read.read(data), response, formula)
+    design, rows = Design.learn(read.read(data, reading), response, formula)
     fitted = fit_rows(design, rows, counts, method, seed, criterion)
     if out is not None:
         _save(fitted, out, kind)
@@ -76,6 +78,7 @@ def _stream(
     seed: int,
     out: Path | None,
     kind: str,
+    reading: Reading,
 ) -> StreamFit:
     total = read.rows_in(data)
     columns = (
@@ -91,7 +94,8 @@ def _stream(
     try:
         with Progress(*columns, console=Terminal(stderr=True), disable=not terminal) as progress:
             task = progress.add_task(method, total=total)
-            for found, rows, given in fit_stream(data, response, formula, components, method, seed):
+            stream = fit_stream(data, response, formula, components, method, seed, reading=reading)
+            for found, rows, given in stream:
                 if labels is not None:
                     labels.add(rows, given)
                 progress.update(task, completed=found.used + found.dropped)

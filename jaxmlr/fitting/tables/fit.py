@@ -17,6 +17,7 @@ from jaxmlr.fitting import methods
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables import read
 from jaxmlr.fitting.tables.design import Design, Observations
+from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.mixture import Mixture
 
 COLLINEAR = 1e-12  # of a centred column's length outside of the columns before it
@@ -210,6 +211,7 @@ def fit_stream(
     method: str,
     seed: int,
     chunk: int = 65_536,
+    reading: Reading | None = None,
 ) -> Iterator[tuple[StreamFit, np.ndarray, np.ndarray]]:
     """Run a recursive method over a file that need not fit into memory.
 
@@ -223,6 +225,7 @@ def fit_stream(
       method: a recursive method, as `registry.find` takes it.
       seed: of the start.
       chunk: rows read at a time.
+      reading: as in `read.read`.
 
     Yields:
       After each chunk: what is learnt, the rows' numbers, and their labels, each given before its update.
@@ -234,7 +237,7 @@ def fit_stream(
     symmetric = registry.find(method).symmetric
     design, units, stream = None, None, None
     used = dropped = 0
-    for frame in read.chunks(source, chunk):
+    for frame in read.chunks(source, chunk, reading):
         if design is None or units is None or stream is None:
             design, rows = Design.learn(frame, response, formula)
             check(design, rows, components)

@@ -1,48 +1,70 @@
-"""Tables from CSV and Parquet files or standard input, whole or in chunks. Needs the extra `data`."""
+"""Tables from CSV, Parquet and Arrow files or standard input, whole or in chunks. Needs the extra `data`."""
 
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import re
 import sys
 import warnings
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jaxmlr.fitting.tables import dialect, numerals
+from jaxmlr.fitting.tables.dialect import Dialect, Reading
+
 PARQUET = (".parquet", ".pq")
-_CSV: dict[str, Any] = {"index_col": False, "low_memory": False, "skipinitialspace": True}
+ARROW = (".feather", ".arrow", ".ipc")
+SAMPLE = 1 << 18  # bytes in which a dialect is recognised
+_OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# Numbers to the last bit, which pandas does by itself from 3.1 on.
+_EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+_NAMELESS = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # pandas' words for a column without a name
 
 
-def read(source: str | Path) -> pd.DataFrame:
+def read(source: str | Path, reading: Reading | None = None) -> pd.DataFrame:
     """The whole table of a file.
 
     Args:
-      source: a CSV file (`.tsv` for tabs, `.gz` and its like are unpacked), a Parquet file by its suffix
-        `.parquet` or `.pq`, or "-" for CSV on standard input.
+      source: a text file (`.gz`, `.bz2`, `.xz`, `.zst` and `.zip` are unpacked), Parquet or Arrow by its
+        suffix `.parquet`, `.pq`, `.feather`, `.arrow` or `.ipc`, or "-" for text on standard input.
+      reading: what is known of its dialect; the rest is recognised where it is certain.
 
     Returns:
-      A DataFrame whose index counts rows from 1, the header apart.
+      A DataFrame whose index counts rows from 1, the header apart, and whose `attrs["notes"]` say in
+      sentences how it was read and what was left out.
 
     Raises:
       OSError: the file cannot be opened.
-      ValueError: it is empty, cut short, or not what its suffix says.
+      ValueError: it is empty, cut short, not what its suffix says, or its dialect is not certain.
     """
+    reading = reading or Reading()
     with _named(source):
-        if _is_parquet(source):
-            table = pq.read_table(source).to_pandas(ignore_metadata=True)
-        else:
-            table = pd.read_csv(_stream(source), sep=_separator(source), **_CSV)
-        return _checked(table, 0)
+        if _is_arrow(source):
+            return _finished(_from_arrow(_arrow_table(source)), 0, None, reading)
+        with _text(source, reading) as (lines, found):
+            return _finished(pd.read_csv(lines, **_arguments(found, reading)), 0, found, reading)
 
 
-def chunks(source: str | Path, rows: int) -> Iterator[pd.DataFrame]:
+def chunks(
+    source: str | Path, rows: int, reading: Reading | None = None, *, texts: Collection[str] = ()
+) -> Iterator[pd.DataFrame]:
     """The table of a file in pieces of at most `rows` rows, so that it need not fit into memory.
 
     Args:
       source: as in `read`.
       rows: at least 1.
+      reading: as in `read`.
+      texts: columns whose entries stay text, in every piece.
 
     Yields:
       DataFrames whose indices go on counting rows from 1.
@@ -51,18 +73,27 @@ def chunks(source: str | Path, rows: int) -> Iterator[pd.DataFrame]:
       OSError: as `read`.
       ValueError: as `read`.
     """
+    reading = reading or Reading()
     seen = 0
     with _named(source):
         if _is_parquet(source):
             with pq.ParquetFile(source) as file:
                 for batch in file.iter_batches(rows):
-                    yield _checked(pa.Table.from_batches([batch]).to_pandas(ignore_metadata=True), seen)
+                    frame = _from_arrow(pa.Table.from_batches([batch]))
+                    yield _finished(frame, seen, None, reading)
                     seen += batch.num_rows
+        elif _is_arrow(source):
+            table = _arrow_table(source)
+            for seen in range(0, len(table), rows):
+                yield _finished(_from_arrow(table.slice(seen, rows)), seen, None, reading)
+            seen = len(table)
         else:
-            with pd.read_csv(_stream(source), sep=_separator(source), chunksize=rows, **_CSV) as reader:
-                for piece in reader:
-                    yield _checked(piece, seen)
-                    seen += len(piece)
+            with _text(source, reading) as (lines, found):
+                arguments = _arguments(found, reading) | {"dtype": dict.fromkeys(texts, str)}
+                with pd.read_csv(lines, chunksize=rows, **arguments) as reader:
+                    for piece in reader:
+                        yield _finished(piece, seen, found, reading, texts)
+                        seen += len(piece)
     if not seen:
         raise ValueError(f"{_name(source)} has no rows")
 
@@ -75,24 +106,192 @@ def rows_in(source: str | Path) -> int | None:
         return int(pq.read_metadata(source).num_rows)
 
 
-def _checked(frame: pd.DataFrame, seen: int) -> pd.DataFrame:
+def _finished(
+    frame: pd.DataFrame, seen: int, found: Dialect | None, reading: Reading, texts: Collection[str] = ()
+) -> pd.DataFrame:
+    """Numbers out of texts, days out of dates on request, no column without a name."""
+    notes = list(found.notes) if found else []
+    frame.columns = frame.columns.map(str)
     if frame.columns.has_duplicates:
         twice = frame.columns[frame.columns.duplicated()][0]
-        raise ValueError(f"two columns are called {twice!r}")
-    frame.columns = frame.columns.map(str)
-    return frame.set_axis(pd.RangeIndex(seen + 1, seen + 1 + len(frame)))
+        raise ValueError(f"two columns are called {twice!r}; give one of them another name")
+    frame = frame.set_axis(pd.RangeIndex(seen + 1, seen + 1 + len(frame)))
+    nameless = [name for name in frame.columns if _NAMELESS.fullmatch(name)]
+    known = found.names if found else frame.columns
+    notes += [f"column {name!r} counts or names rows; it is left out" for name in nameless if name in known]
+    converted = {}
+    for name in frame.columns.difference([*nameless, *texts], sort=False):
+        values = frame[name]
+        if found is None and reading.missing:
+            values = values.mask(_stand_for_none(values, reading.missing))
+        if values.dtype == object or pd.api.types.is_string_dtype(values.dtype):
+            values, said = _numbers(values, found, reading)
+            notes += [said] if said else []
+        elif reading.dates and pd.api.types.is_datetime64_any_dtype(values.dtype):
+            values, said = numerals.days(values), f"column {name!r}: dates are days since 1970-01-01"
+            notes.append(said)
+        converted[name] = values
+    frame = frame.assign(**converted).drop(columns=nameless)
+    frame.attrs["notes"] = tuple(notes)
+    return frame
+
+
+def _stand_for_none(values: "pd.Series[Any]", missing: Collection[str]) -> "pd.Series[Any]":
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.isin(pd.to_numeric(pd.Series(list(missing)), errors="coerce").dropna())
+    return values.astype(str).isin(missing)
+
+
+def _numbers(
+    values: "pd.Series[Any]", found: Dialect | None, reading: Reading
+) -> "tuple[pd.Series[Any], str]":
+    """A column of texts or objects as numbers, where all of its entries are numbers or truth values."""
+    present = values.dropna()
+    if not present.map(lambda entry: isinstance(entry, str)).all():
+        if present.map(lambda entry: isinstance(entry, bool | np.bool_)).all():
+            return values.astype(np.float64), ""
+        return values, ""
+    if reading.dates and len(present) and numerals.looks_like_dates(present):
+        return numerals.days(values), f"column {values.name!r}: dates are days since 1970-01-01"
+    if len(present) and found:
+        parsed = numerals.numbers(values, found.marks)
+        if parsed is not None:
+            numbers, taken = parsed
+            return numbers, f"column {values.name!r}: {taken} are taken off" if taken else ""
+    return values, ""
+
+
+def _from_arrow(table: pa.Table) -> pd.DataFrame:
+    """Columns as float64, text or dates, whatever Arrow's type for them is."""
+    for i, field in enumerate(table.schema):
+        column, kind = table.column(i), field.type
+        if pa.types.is_dictionary(kind):
+            column, kind = column.cast(kind.value_type), kind.value_type
+        if pa.types.is_decimal(kind) or pa.types.is_null(kind) or pa.types.is_float16(kind):
+            column = column.cast(pa.float64())
+        elif pa.types.is_boolean(kind) and column.null_count:
+            column = column.cast(pa.int8()).cast(pa.float64())
+        elif pa.types.is_date(kind):
+            column = column.cast(pa.timestamp("ms"))
+        elif pa.types.is_duration(kind) or pa.types.is_time(kind):
+            raise ValueError(f"column {field.name!r} holds times of type {kind}; write them as numbers")
+        table = table.set_column(i, field.name, column)
+    return table.to_pandas(ignore_metadata=True)
+
+
+def _arrow_table(source: str | Path) -> pa.Table:
+    if _is_parquet(source):
+        return pq.read_table(source)
+    with pa.memory_map(str(source)) as file:
+        try:
+            return pa.ipc.open_file(file).read_all()
+        except pa.ArrowInvalid:
+            file.seek(0)
+            return pa.ipc.open_stream(file).read_all()
+
+
+def _arguments(found: Dialect, reading: Reading) -> dict[str, Any]:
+    names = [each or f"Unnamed: {i}" for i, each in enumerate(found.names)]
+    same = found.marks.decimal == found.separator  # such numbers are in quotes, and read as text
+    return {
+        "sep": found.separator,
+        "decimal": "." if same else found.marks.decimal,
+        "quotechar": found.quote,
+        "names": names,
+        "header": None,
+        "index_col": False,
+        "na_values": list(reading.missing),
+        "low_memory": False,
+        "skipinitialspace": True,
+        **_EXACT,
+    }
+
+
+@contextmanager
+def _text(source: str | Path, reading: Reading) -> Iterator[tuple[Any, Dialect]]:
+    """The lines of a text file behind its header, and its dialect."""
+    with _opened(source) as file:
+        sample = file.read(SAMPLE)
+        rest = file.read(1)
+        found = dialect.recognise(sample, not rest, _name(source), reading)
+        joined = io.BufferedReader(_Joined(sample + rest, file))
+        lines: Any = io.TextIOWrapper(joined, encoding=found.encoding, newline="")
+        if found.first:
+            lines = _Lines(lines, found.first, None)
+        yield (_Lines(lines, 0, found.comment) if found.comment else lines), found
+
+
+@contextmanager
+def _opened(source: str | Path) -> Iterator[Any]:
+    path = Path(source)
+    if str(source) == "-":
+        yield sys.stdin.buffer
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if not name.endswith("/")]
+            if len(members) != 1:
+                raise ValueError(f"{source} holds {len(members)} files; give it one")
+            with archive.open(members[0]) as file:
+                yield file
+    elif path.suffix == ".zst":
+        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as file:
+            yield file
+    else:
+        with _OPEN.get(path.suffix, open)(path, "rb") as file:
+            yield file
+
+
+class _Joined(io.RawIOBase):
+    """What was read of a file already, and then the rest of it."""
+
+    def __init__(self, begun: bytes, file: Any):
+        self.begun, self.file = begun, file
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer."""
+        size = len(buffer)
+        part, self.begun = self.begun[:size], self.begun[size:]
+        part = part or self.file.read(size)
+        buffer[: len(part)] = part
+        return len(part)
+
+
+class _Lines(io.TextIOBase):
+    """Text without its first lines, and without those that begin with a comment."""
+
+    def __init__(self, lines: Any, skip: int, comment: str | None):
+        self.lines, self.comment = lines, comment
+        for _ in range(skip):
+            lines.readline()
+
+    def read(self, size: int | None = -1) -> str:
+        """At least `size` characters where there are as many, in whole lines."""
+        if self.comment is None:
+            return str(self.lines.read(size))
+        parts, length = [], 0
+        for line in self.lines:
+            if not line.startswith(self.comment):
+                parts.append(line)
+                length += len(line)
+                if 0 <= (size or -1) <= length:
+                    break
+        return "".join(parts)
+
+    def readline(self, size: int | None = -1) -> str:  # type: ignore[override]
+        """The next line."""
+        return next((line for line in self.lines if not line.startswith(self.comment or "\0")), "")
 
 
 def _is_parquet(source: str | Path) -> bool:
     return Path(source).suffix.lower() in PARQUET
 
 
-def _separator(source: str | Path) -> str:
-    return "\t" if ".tsv" in Path(source).suffixes else ","
-
-
-def _stream(source: str | Path) -> Any:
-    return sys.stdin.buffer if str(source) == "-" else source
+def _is_arrow(source: str | Path) -> bool:
+    return Path(source).suffix.lower() in (*PARQUET, *ARROW)
 
 
 def _name(source: str | Path) -> str:
@@ -102,14 +301,25 @@ def _name(source: str | Path) -> str:
 @contextmanager
 def _named(source: str | Path) -> Iterator[None]:
     """Whatever a reader finds wrong becomes an error that names the file."""
-    kind = "Parquet" if _is_parquet(source) else "CSV"
+    kind = "Parquet" if _is_parquet(source) else "Arrow" if _is_arrow(source) else "CSV"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             yield
     except pd.errors.EmptyDataError as error:
-        raise ValueError(f"{_name(source)} is empty") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeError, pa.ArrowException) as error:
+        raise ValueError(f"{_name(source)} has no rows") from error
+    except UnicodeError as error:
+        raise ValueError(
+            f"{_name(source)} is not {getattr(error, 'encoding', 'text')}; give --encoding"
+        ) from error
+    except (
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+        pa.ArrowException,
+        EOFError,
+        csv.Error,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(f"{_name(source)} is not a whole {kind} file: {error}") from error
     except OSError as error:
         if error.strerror:  # the system's, about the file itself

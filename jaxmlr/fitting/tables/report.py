@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.table import Table
-from rich.text import Text
 
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit, as_table
 
@@ -51,7 +50,7 @@ def printed(found: TableFit | StreamFit) -> Iterator[Table]:
             for heading in ("std. error", "95 % interval"):
                 table.add_column(heading, justify="right", no_wrap=True)
         for row in part.itertuples():
-            cells: list[Text | str] = [Text(shown(str(row.term))), f"{row.estimate:.6g}"]
+            cells = [str(row.term), f"{row.estimate:.6g}"]
             if errors:
                 cells += [f"{row.standard_error:.4g}", f"{row.lower:.5g} to {row.upper:.5g}"]
             table.add_row(*cells)
@@ -65,17 +64,12 @@ def printed(found: TableFit | StreamFit) -> Iterator[Table]:
         yield table
 
 
-def shown(text: str) -> str:
-    """Text of a file for a terminal: control characters are written as escapes."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
 def lines(found: TableFit | StreamFit) -> Iterator[str]:
     """What there is to say in sentences: rows, starts, and advice."""
     dropped = found.dropped if isinstance(found, StreamFit) else found.rows.dropped
     used = found.used if isinstance(found, StreamFit) else len(found.rows.y)
-    yield f"{shown(found.design.formula)}: {used:,} rows used, {dropped:,} left out for missing entries"
-    yield from map(shown, found.design.notes)
+    yield f"{found.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
+    yield from found.design.notes
     if isinstance(found, TableFit):
         if found.fit.agreed is not None:
             agreed = int(found.fit.agreed)

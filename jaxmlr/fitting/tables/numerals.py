@@ -1,0 +1,158 @@
+"""Numbers as people write them: decimal signs, groups of three digits, currency signs, dates."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+MISSING = frozenset(
+    ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None")
+)
+_CURRENCY = "[€$£¥₹]"
+_BLANKS = " \u00a0\u202f'\u2019"  # that set groups of three digits apart, and nothing else
+_NUMBER = re.compile(
+    rf"\s*{_CURRENCY}?\s*[-+\u2212]?\s*{_CURRENCY}?\s*([\d.,{_BLANKS}]*\d[.,]?)([eE][-+]?\d+)?\s*{_CURRENCY}?\s*"
+)
+_DATE = re.compile(r"\s*(\d{4}-\d{1,2}-\d{1,2}|\d{4}/\d{1,2}/\d{1,2})([T ]\d.*)?\s*")
+
+
+class Marks(NamedTuple):
+    """The signs within numbers."""
+
+    decimal: str
+    thousands: str  # "" where commas and points never set groups of digits apart
+
+
+def is_number(entry: str) -> bool:
+    """Whether an entry reads as a number under some marks."""
+    return bool(_NUMBER.fullmatch(entry)) or entry.strip().lower() in ("inf", "-inf", "+inf")
+
+
+def is_missing(entry: str) -> bool:
+    """Whether an entry stands for none."""
+    return entry.strip() in MISSING
+
+
+def marks(
+    columns: Sequence[tuple[str, Sequence[str]]], separator: str, decimal: str | None, thousands: str | None
+) -> Marks:
+    """The marks of a table, from a sample of its columns.
+
+    A sign is the decimal sign for certain where it stands once and not before three digits, or behind the
+    other one. Where nothing is certain, "." is it, unless "1,200" might be 1.2 as well as 1200.
+
+    Args:
+      columns: names and entries.
+      separator: of the columns.
+      decimal: "." or ",", or None to find it.
+      thousands: "," or "." or "", or None to find it.
+
+    Raises:
+      ValueError: both signs are the decimal sign, or either might be; the message says what to give.
+    """
+    certain: dict[str, tuple[str, str]] = {}
+    possible: dict[str, tuple[str, str]] = {}
+    for name, entries in columns:
+        numbers = [entry for entry in entries if not is_missing(entry)]
+        matches = [_NUMBER.fullmatch(entry) for entry in numbers]
+        if not numbers or not all(matches):
+            continue
+        for entry, match in zip(numbers, matches, strict=True):
+            sign, sure = _decimal(match[1] if match else "")
+            if sign:
+                (certain if sure else possible).setdefault(sign, (name, entry))
+    if decimal is None:
+        if len(certain) == 2:
+            (one, first), (other, second) = certain["."], certain[","]
+            raise ValueError(
+                f"column {one!r} has {first!r} and column {other!r} has {second!r}:"
+                " give --decimal , or --decimal ."
+            )
+        unsure = "," in possible and "." not in certain and not (separator == "," and "." in possible)
+        if not certain and thousands is None and unsure:
+            name, entry = possible[","]
+            raise ValueError(
+                f"column {name!r}: {entry!r} has a comma before three digits:"
+                " give --thousands , or --decimal ,"
+            )
+        decimal = next(iter(certain), "." if thousands != "." else ",")
+    return Marks(decimal, ("," if decimal == "." else ".") if thousands is None else thousands)
+
+
+def _decimal(digits: str) -> tuple[str, bool]:
+    """The decimal sign of a number, "" if it has no sign at all, and whether that is certain."""
+    points, commas = digits.count("."), digits.count(",")
+    if points and commas:
+        last = max(".,", key=digits.rindex)
+        return (last, True) if digits.count(last) == 1 else ("", False)
+    sign = "." if points else ","
+    if points + commas == 0:
+        return "", False
+    if points + commas > 1:  # groups of three digits
+        return ("," if points else "."), True
+    before, _, after = digits.partition(sign)
+    return sign, len(after) != 3 or not 1 <= len(before) <= 3 or before[0] == "0"
+
+
+def numbers(text: "pd.Series[Any]", marks: Marks) -> "tuple[pd.Series[Any], str] | None":
+    """A column of text as float64, and what was taken off, or None if an entry is not a number.
+
+    Args:
+      text: entries, NaN where missing.
+      marks: of the table.
+
+    Returns:
+      The numbers and a few words such as "currency signs", empty if there were only decimal signs.
+    """
+    present = text.dropna().astype(str)
+    groups = _BLANKS + marks.thousands
+    whole = rf"(?:\d{{1,3}}(?P<group>[{groups}])\d{{3}}(?:(?P=group)\d{{3}})*|\d+)"
+    sign, point = r"\s*(?P<sign>[-+\u2212]?)\s*", re.escape(marks.decimal)
+    pattern = re.compile(
+        rf"\s*(?P<before>{_CURRENCY}?){sign}(?P<within>{_CURRENCY}?)\s*"
+        rf"(?P<number>{whole}?(?:{point}\d*)?(?:[eE][-+]?\d+)?)\s*(?P<after>{_CURRENCY}?)\s*"
+    )
+    if not all(map(pattern.fullmatch, present.iloc[:100])):
+        return None
+    matches = [pattern.fullmatch(entry) for entry in present]
+    found = [match for match in matches if match is not None and any(map(str.isdigit, match["number"]))]
+    if len(found) < len(present):
+        return None
+    currencies = {match["before"] + match["within"] + match["after"] for match in found}
+    if len(currencies - {""}) > 1 or any(len(each) > 1 for each in currencies):
+        return None
+    plain = str.maketrans({mark: "" for mark in groups} | {marks.decimal: "."})
+    values = [
+        float(("-" if match["sign"] in ("-", "\u2212") else "") + match["number"].translate(plain))
+        for match in found
+    ]
+    taken = ["currency signs"] * bool(currencies - {""})
+    groupings = sorted({match["group"] for match in found} - {None})
+    taken += [f"thousands {mark!r}" for mark in groupings]
+    series = pd.Series(values, index=present.index, dtype=np.float64).reindex(text.index)
+    return series.rename(text.name), " and ".join(taken)
+
+
+def looks_like_dates(entries: Iterable[str]) -> bool:
+    """Whether all entries are dates, year first."""
+    return all(_DATE.fullmatch(entry) for entry in entries)
+
+
+def days(dates: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Dates as numbers of days since 1970-01-01, with the time of the day as a fraction, in UTC.
+
+    Raises:
+      ValueError: a text that is no date with the year first, as in ISO 8601.
+    """
+    if not pd.api.types.is_datetime64_any_dtype(dates.dtype):
+        text = dates.astype(object).where(dates.notna(), None)
+        stamps = pd.to_datetime(text.str.replace("/", "-"), format="ISO8601", utc=True, errors="coerce")
+        bad = dates.notna() & stamps.isna()
+        if bad.any():
+            raise ValueError(f"row {bad.idxmax()}, column {dates.name!r}: {dates[bad.idxmax()]!r} is no date")
+    else:
+        stamps = pd.to_datetime(dates, utc=True)
+    passed = stamps - pd.Timestamp(0, tz="UTC")
+    return (passed / pd.Timedelta(days=1)).astype(np.float64).rename(dates.name)
