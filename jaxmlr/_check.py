@@ -69,8 +69,11 @@ def whole(name: str, value: Any, *, at_least: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least {at_least}, not {value!r}")
 
 
-def observations(phi: Any, y: Any) -> None:
-    """Raise ValueError unless `phi` is (n, d), `y` is (n,), both real and, where concrete, finite."""
+def observations(phi: Any, y: Any, *, gaps: bool = False) -> None:
+    """Raise ValueError unless `phi` is (n, d), `y` is (n,), both real and, where concrete, finite.
+
+    `gaps` lets what is not finite pass.
+    """
     if np.ndim(phi) != 2 or np.ndim(y) != 1 or np.shape(phi)[0] != np.shape(y)[0]:
         raise ValueError(
             f"phi must have shape (n, d) and y shape (n,), not {np.shape(phi)} and {np.shape(y)}"
@@ -78,7 +81,7 @@ def observations(phi: Any, y: Any) -> None:
     for name, value in (("phi", phi), ("y", y)):
         if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
             raise ValueError(f"{name} must hold floating-point numbers, not {jnp.result_type(value)}")
-        array = _concrete(value)
+        array = None if gaps else _concrete(value)
         if array is not None and not np.isfinite(array.astype(np.float64)).all():
             rows = np.flatnonzero(~np.isfinite(array.astype(np.float64)).reshape(len(array), -1).all(1))
             raise ValueError(f"{name} must be finite: {len(rows)} bad rows, the first is row {rows[0]}")

@@ -44,42 +44,47 @@ class MixtureRegressor:
         self._stream: Stream | None = None
 
     def learn_one(self, x: Mapping[str, float], y: float) -> Self:
-        """Take one row.
+        """Take one row; one with a number that is not finite is not observed, and changes nothing."""
+        if self._stream is None:
+            self.names = tuple(sorted(x))
+            dim = len(self.names) + self.fit_intercept
+            self._stream = methods.stream(self.method, self.n_components, self.options, dim, self.seed)
+        self._stream.update(self._row(x), np.array([y], np.float64))
+        return self
+
+    def predict_one(self, x: Mapping[str, float]) -> float:
+        """E[y | x] = sum_k weights_k beta_k' x; 0 before the first row.
 
         Raises:
           ValueError: a number that is not finite.
         """
         if self._stream is None:
-            self.names = tuple(sorted(x))
-            dim = len(self.names) + self.fit_intercept
-            self._stream = methods.stream(self.method, self.n_components, self.options, dim, self.seed)
-        if not np.isfinite(y):
-            raise ValueError(f"y must be finite, not {y}")
-        self._stream.update(self._row(x), np.array([y], np.float64))
-        return self
-
-    def predict_one(self, x: Mapping[str, float]) -> float:
-        """E[y | x] = sum_k weights_k beta_k' x; 0 before the first row."""
-        if self._stream is None:
             return 0.0
         mixture = self._stream.mixture()
-        lines = self._row(x)[0] @ np.asarray(mixture.coefficients).T
+        lines = self._finite(x)[0] @ np.asarray(mixture.coefficients).T
         return float(lines @ np.asarray(mixture.weights))
 
     def predict_proba_one(self, x: Mapping[str, float], y: float) -> dict[int, float]:
         """P(z = k | x, y) of every component k; nothing is known of it before the first row.
 
         Raises:
-          ValueError: before the first row.
+          ValueError: before the first row, or a number that is not finite.
         """
         if self._stream is None:
             raise ValueError("there is no estimate before the first row")
+        if not np.isfinite(y):
+            raise ValueError(f"y must be finite, not {y}")
+        row = self._finite(x)
         with jax.enable_x64(True):
-            found = np.asarray(self._stream.mixture().posterior(self._row(x), np.array([y], np.float64)))
-        return dict(enumerate(found[0].tolist()))
+            posterior = np.asarray(self._stream.mixture().posterior(row, np.array([y], np.float64)))
+        return dict(enumerate(posterior[0].tolist()))
 
     def _row(self, x: Mapping[str, float]) -> np.ndarray:
         values = [float(x.get(name, 0.0)) for name in self.names or ()]
-        if not np.isfinite(values).all():
-            raise ValueError(f"x must be finite, not {dict(x)}")
         return np.array([[1.0] * self.fit_intercept + values])
+
+    def _finite(self, x: Mapping[str, float]) -> np.ndarray:
+        row = self._row(x)
+        if not np.isfinite(row).all():
+            raise ValueError(f"x must be finite, not {dict(x)}")
+        return row

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -123,11 +123,16 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Go on with rows X (n, n_features) and y (n,); recursive methods only.
 
+        A row with NaN or infinity is not observed: it changes nothing.
+
         Raises:
           ValueError: bad rows, or another number of features than before.
         """
         first = not hasattr(self, "_stream")
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True, reset=first)
+        types = [np.float64, np.float32]
+        X = validate_data(self, X, dtype=types, ensure_all_finite=False, reset=first)
+        y = column_or_1d(check_array(y, dtype=types, ensure_all_finite=False, ensure_2d=False), warn=True)
+        check_consistent_length(X, y)
         if first:
             self._start(X, int(check_random_state(self.random_state).randint(2**31 - 1)))
         return self._advance(X, y)

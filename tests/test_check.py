@@ -97,6 +97,7 @@ def test_observations_pass(dtype):
     _check.observations(PHI.astype(dtype), Y.astype(dtype))
     _check.observations(jnp.asarray(PHI, jnp.bfloat16), jnp.asarray(Y, jnp.bfloat16))
     _check.observations(PHI[:0], Y[:0])
+    _check.observations(PHI * np.nan, Y * np.inf, gaps=True)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,10 @@ def test_bad_rows_are_refused():
     model = MixtureRegressor(1, method="least_squares")
     with pytest.raises(ValueError, match="before the first row"):
         model.predict_proba_one({"a": 1.0}, 1.0)
+    model.learn_one({"a": 1.0}, 1.0)
     with pytest.raises(ValueError, match="y must be finite, not nan"):
-        model.learn_one({"a": 1.0}, np.nan)
+        model.predict_proba_one({"a": 1.0}, np.nan)
     with pytest.raises(ValueError, match="x must be finite"):
-        model.learn_one({"a": np.inf}, 1.0)
+        model.predict_one({"a": np.inf})
     with pytest.raises(ValueError, match="has 2 components, not 3"):
         MixtureRegressor(3, method="fisher_scoring").learn_one({"a": 1.0}, 1.0)

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr._xla.linear import dot
-from jaxmlr.estimator import Estimator
+from jaxmlr.estimator import Estimator, plain_step
 from jaxmlr.recursive.two_step import two_step
 
 
@@ -218,6 +218,6 @@ def closed_loop(
 
     def observe(state: _Loop, phi: jax.Array, y: jax.Array) -> _Loop:
         outputs = jnp.concatenate([y[None], state.outputs[:-1]])
-        return _Loop(outputs, method.step(state.method, (phi, y))[0])
+        return _Loop(outputs, plain_step(method)(state.method, (phi, y))[0])
 
     return Process(init, step, observe)

@@ -26,7 +26,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jaxmlr._xla.linear import dot
-from jaxmlr.estimator import Estimator, Info, Row
+from jaxmlr.estimator import Estimator, Info, Row, plain_step
 
 POWERS_OF_8 = 0x49249249  # the bits 0, 3, 6, ..., 30
 PERSISTENT = 0.9  # least excitation exponent that passes for 1
@@ -132,7 +132,7 @@ def diagnosed(estimator: Estimator) -> Estimator:
         sums = state.sums
         dtype = sums.information.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
-        method, info = estimator.step(state.method, row)
+        method, info = plain_step(estimator)(state.method, row)
         outer = phi[:, None] * phi[None, :]
         at_upper, at_one = sums.at_upper, sums.at_one
         if hasattr(method, "scale"):
@@ -165,7 +165,7 @@ def _upper(estimator: Estimator, before: Any, row: Row) -> jax.Array:
         before.scale, float(jnp.finfo(before.scale.dtype).max) ** 0.125
     )  # powers of it are finite
     nothing = jax.tree.map(jnp.zeros_like, row)
-    found: jax.Array = estimator.step(before._replace(scale=huge), nothing)[0].scale
+    found: jax.Array = plain_step(estimator)(before._replace(scale=huge), nothing)[0].scale
     return found
 
 

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 
 from jaxmlr import _check
 from jaxmlr.data.simulate import Observation
-from jaxmlr.estimator import Estimator
+from jaxmlr.estimator import Estimator, plain_step
 from jaxmlr.evaluation import diagnostics
 from jaxmlr.mixture import Mixture
 
@@ -147,7 +147,7 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
     if watched:
         estimator = diagnostics.diagnosed(estimator)
     components = truth.coefficients.shape[0]
-    update = jax.jit(estimator.step)  # a unit, which `lanes` may leave to vmap where it is long
+    update = jax.jit(plain_step(estimator))  # a unit, which `lanes` may leave to vmap where it is long
 
     def init(dim: int, key: jax.Array, dtype: DTypeLike) -> _Progress:
         zero = jnp.zeros((), dtype)

@@ -15,7 +15,7 @@ from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.processes import Process
 from jaxmlr.data.simulate import stream
-from jaxmlr.estimator import Estimator
+from jaxmlr.estimator import Estimator, plain_step
 from jaxmlr.evaluation import metrics
 from jaxmlr.mixture import Mixture
 
@@ -104,7 +104,7 @@ def tune(
 
             def step(n: jax.Array, carry: Any) -> Any:
                 data, seen = source.step(carry[0], n)
-                return data, estimator.step(carry[1], (seen.phi, seen.y))[0]
+                return data, plain_step(estimator)(carry[1], (seen.phi, seen.y))[0]
 
             def segment(carry: Any, between: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
                 carry = jax.lax.fori_loop(between[0], between[1], step, carry)

@@ -30,15 +30,15 @@ class Stream:
             self.state = estimator.init(dim, key, self.dtype)
 
     def update(self, phi: np.ndarray, y: np.ndarray) -> Info:
-        """Take rows phi (n, d) and y (n,), n of any size.
+        """Take rows phi (n, d) and y (n,), n of any size; rows with NaN or infinity are skipped.
 
         Returns:
           The labels (n,) and residuals (n,), NumPy arrays, each from the estimate before its row.
 
         Raises:
-          ValueError: wrong shapes or dtypes, NaN or infinity, or another d than before.
+          ValueError: wrong shapes or dtypes, or another d than before.
         """
-        _check.observations(phi, y)
+        _check.observations(phi, y, gaps=True)
         if phi.shape[1] != self.dim:
             raise ValueError(f"phi must have {self.dim} columns, not {phi.shape[1]}")
         found = []

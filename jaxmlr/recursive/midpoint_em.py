@@ -8,7 +8,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
 from jaxmlr._xla.linear import dot
-from jaxmlr.estimator import Estimator, Info, Row, nearest
+from jaxmlr.estimator import Estimator, Info, Row, nearest, plain_step
 from jaxmlr.mixture import Mixture
 from jaxmlr.recursive.rls import check_covariance, check_forgetting, fader, start, update
 from jaxmlr.recursive.symmetric_em import SymmetricEmState, symmetric_em
@@ -84,7 +84,7 @@ def midpoint_em(
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
         centre, b = dot(state.midpoint, phi), dot(state.difference.coefficients, phi)
         info = nearest(jnp.stack([centre + b, centre - b]), y)
-        difference, _ = half.step(state.difference, (phi, y - centre))
+        difference, _ = plain_step(half)(state.difference, (phi, y - centre))
         midpoint, P = update(state.midpoint, fade(state.covariance, phi), phi, y, jnp.ones((), dtype))
         return MidpointEmState(midpoint, P, difference), info
 

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
 from jaxmlr._xla.linear import dot
-from jaxmlr.estimator import Estimator, Info, Row, nearest
+from jaxmlr.estimator import Estimator, Info, Row, nearest, plain_step
 from jaxmlr.mixture import Mixture
 from jaxmlr.recursive.recursive_em import RecursiveEmState, recursive_em
 from jaxmlr.recursive.rls import check_forgetting, update
@@ -144,7 +144,7 @@ def multistart_em(
         x, r = phi / scale, residual / spread
         likelihood = jax.vmap(lambda each: method.mixture(each).log_likelihood(x[None, :], r[None]))
         fit = likelihood(state.candidates)
-        moved, _ = jax.vmap(lambda each: method.step(each, (x, r)))(state.candidates)
+        moved, _ = jax.vmap(lambda each: plain_step(method)(each, (x, r)))(state.candidates)
         # Running means count what is remembered, so that they do not take the search for solid knowledge.
         remembered = jnp.ceil(1 / jnp.maximum(rate, 1 / n)).astype(jnp.int32)
         moved = moved._replace(n=jnp.where(searching, jnp.minimum(moved.n, remembered), moved.n))
