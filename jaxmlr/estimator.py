@@ -65,17 +65,22 @@ class Estimator(_Functions):
 
 
 def _skipping(step: Step, mixture: Callable[[Any], Mixture]) -> Step:
-    """A step that skips rows that are not observed, made of one that does not know of them."""
+    """A step that skips rows that are not observed, made of one that does not know of them.
+
+    One that breaks the contract, of which whoever runs it will complain, is left as it is.
+    """
 
     @functools.wraps(step)
     def skipping_step(state: Any, row: Row) -> tuple[Any, Info]:
         estimate = mixture(state)
+        if not isinstance(estimate, Mixture):
+            return step(state, row)
         dtype = estimate.coefficients.dtype
         phi, y = jnp.asarray(row[0]).astype(dtype), jnp.asarray(row[1]).astype(dtype)
         observed = jnp.all(jnp.isfinite(phi)) & jnp.isfinite(y)
         # A finite row in its place, so that derivatives through what is not taken stay finite.
         new, info = step(state, (jnp.where(observed, phi, 0), jnp.where(observed, y, 0)))
-        if _form(new) != _form(state):  # wrong, and whoever scans it says so
+        if _form(new) != _form(state) or not isinstance(info, Info):
             return new, info
         kept = jax.tree.map(lambda a, b: jnp.where(observed, a, b), new, state)
         heaviest = jnp.argmax(estimate.weights).astype(info.label.dtype)

@@ -11,7 +11,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from jaxmlr._xla.lanes.transform import lanes
-from jaxmlr.estimator import Estimator, Info
+from jaxmlr.estimator import Estimator, Info, plain_step
 from jaxmlr.registry import Method
 from jaxmlr.testing.promise import GLOBAL, TRACED, attempt, equal, require, require_finite, require_valid
 from jaxmlr.testing.rows import degenerate, rows
@@ -38,6 +38,7 @@ def check(method: Method, options: Mapping[str, Any], dim: int) -> None:
             f"the factory must return an Estimator, not {type(estimator).__name__}",
             "end it with `return Estimator(init, step, mixture)`",
         )
+        estimator = estimator._replace(step=plain_step(estimator))  # as a study runs it
         for enabled in (False, True):
             with jax.enable_x64(enabled):
                 _check_shapes(estimator, dim)
