@@ -30,6 +30,7 @@ from jaxmlr.evaluation.diagnostics import diagnosed
 from jaxmlr.evaluation.tuning import Tuned, tune
 from jaxmlr.mixture import Mixture, symmetric
 from jaxmlr.recursive import (
+    averaged,
     fisher_scoring,
     least_squares,
     midpoint_em,
@@ -56,6 +57,7 @@ __all__ = [
     "Tuned",
     "adjusted_rand_index",
     "aic",
+    "averaged",
     "batch",
     "bic",
     "bootstrap_test",

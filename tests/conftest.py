@@ -12,7 +12,7 @@ import optax
 import pytest
 from hypothesis import settings
 
-from jaxmlr import Mixture, __main__, batch, diagnosed, recursive, registry, symmetric
+from jaxmlr import Mixture, __main__, averaged, batch, diagnosed, recursive, registry, symmetric
 from jaxmlr._xla import cache, host
 
 jax.config.update("jax_enable_x64", True)
@@ -79,6 +79,7 @@ RECURSIVE = {  # the registry's example of every recursive method, and more sett
     ),
     "online_gradient symmetric": lambda: recursive.online_gradient(optax.sgd(1e-3), OPPOSITE, symmetric=True),
     "fisher_scoring forgetting": lambda: recursive.fisher_scoring(burn_in=20, forgetting=0.98),
+    "averaged": lambda: averaged(recursive.online_em(LINES), after=10),
     "diagnosed": lambda: diagnosed(recursive.two_step(1.0, gain="newton", bound=3.0)),
 }
 

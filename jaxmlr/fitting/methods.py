@@ -16,6 +16,7 @@ from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.batch.starts.kinds import spread_lines
 from jaxmlr.estimator import Estimator
 from jaxmlr.fitting.stream import Stream
+from jaxmlr.recursive import averaged
 
 METHODS = tuple(name for name, method in registry.METHODS.items() if not method.missing)  # rows are enough
 
@@ -64,7 +65,8 @@ def estimator(method: Any, components: int, options: Mapping[str, Any] | None = 
     Args:
       method: as `registry.find` takes it.
       components: K, given to the method where it has a parameter of that name.
-      options: keyword arguments of the method; lists of numbers become arrays.
+      options: keyword arguments of the method; lists of numbers become arrays. Any method takes
+        `average_after`, the `after` of `averaged`.
 
     Raises:
       ValueError: no such method, a K that the method does not have, a bad or a missing option.
@@ -85,13 +87,15 @@ def estimator(method: Any, components: int, options: Mapping[str, Any] | None = 
 @functools.lru_cache(maxsize=256)
 def _estimator(method: Any, options: _Options) -> Estimator:
     record = registry.find(method)
+    given = dict(options.values)
+    after = given.pop("average_after", None)
     try:
-        built = record.factory(**options.values)
+        built = record.factory(**given)
     except TypeError as error:
         raise ValueError(f"method {method!r}: {error}") from error
     if not isinstance(built, Estimator):
         raise ValueError(f"method {method!r} returns {built!r}, which is no Estimator")
-    return built
+    return built if after is None else averaged(built, after=after)
 
 
 def _checked(record: registry.Method, method: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -99,7 +103,7 @@ def _checked(record: registry.Method, method: Any, options: Mapping[str, Any] | 
     parameters = record.parameters
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         for name in options or {}:
-            if name not in parameters:
+            if name not in parameters and name != "average_after":
                 raise ValueError(f"method {method!r} has no option {name!r}; it has {', '.join(parameters)}")
     return dict(options or {})
 

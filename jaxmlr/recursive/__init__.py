@@ -1,5 +1,7 @@
 """Recursive methods, one a file."""
 
+from jaxmlr.recursive.averaged import AveragedState as AveragedState
+from jaxmlr.recursive.averaged import averaged as averaged
 from jaxmlr.recursive.fisher_scoring import FisherScoringState as FisherScoringState
 from jaxmlr.recursive.fisher_scoring import fisher_scoring as fisher_scoring
 from jaxmlr.recursive.least_squares import LeastSquaresState as LeastSquaresState

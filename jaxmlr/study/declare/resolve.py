@@ -18,6 +18,7 @@ from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.data import disturbances, processes
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
+from jaxmlr.recursive import averaged
 
 PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited", "closed_loop")
 DISTURBANCES = ("gaussian", "student_t", "laplace", "skewed", "contaminated", "heteroscedastic")
@@ -108,13 +109,15 @@ def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
 
     Options named `mixture`, `noise_variance` and `components` that the table leaves out are the problem's
     own. A table for `start` or `mixture` is a Mixture, `{coefficients, weights, noise_variance = 1.0}`; one
-    for `transformation` is a function of optax, `{name = "adam", learning_rate = 0.01}`.
+    for `transformation` is a function of optax, `{name = "adam", learning_rate = 0.01}`. Any method takes
+    `average_after = n`, which makes it `averaged(method, after=n)`.
     """
     path = f"estimators.{name}"
     if "method" not in table:
         raise ValueError(f"{path}: method is missing; it must be one of {', '.join(registry.METHODS)}")
     make = factory(path, table["method"])
     options = _options(path, table, truth)
+    after = options.pop("average_after", None)
     facts = {
         "mixture": truth,
         "noise_variance": truth.noise_variance,
@@ -125,7 +128,12 @@ def estimator(name: str, table: Mapping[str, Any], truth: Mixture) -> Estimator:
     made: Estimator = call(path, functools.partial(make, **given), options)
     if not isinstance(made, Estimator):
         raise ValueError(f"{path}.method: {table['method']!r} returns {made!r}, which is no Estimator")
-    return made
+    if after is None:
+        return made
+    try:
+        return averaged(made, after=after)
+    except ValueError as error:
+        raise ValueError(f"{path}.average_{error}") from error
 
 
 def is_batch(path: str, table: Mapping[str, Any]) -> bool:
