@@ -20,7 +20,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # MathJax in the site itself: mathematics without a network
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["_build", "_fragments", "jupyter_execute"]
@@ -29,7 +29,12 @@ html_theme = "sphinx_book_theme"
 html_title = "jaxmlr"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_theme_options = {"show_toc_level": 2, "use_download_button": False, "use_fullscreen_button": False}
+html_theme_options = {
+    "navbar_persistent": [],  # the search field is in the sidebar
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+}
 
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
@@ -43,6 +48,7 @@ nb_merge_streams = True
 
 # Single backticks are code, and a link where they name something that the API pages have.
 default_role = "py:obj"
+highlight_language = "none"  # of blocks that do not say theirs: formulas
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 88

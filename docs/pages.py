@@ -216,7 +216,7 @@ def notebooks(folder: Path) -> None:
     import jupytext  # here, since all else in this file works without it
 
     for source in sorted((ROOT / "notebooks").glob("*.py")):
-        notebook = jupytext.read(source)
+        notebook = jupytext.read(source, fmt="py:percent")
         notebook.metadata |= {
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
             "language_info": {"name": "python"},
