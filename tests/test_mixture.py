@@ -99,10 +99,10 @@ def test_another_rule_is_refused():
 # ---- against the reference answers ----------------------------------------------------------------
 
 COLUMNS = {  # response and regressors of each file
-    "tonedata": ("tuned", ["stretchratio"]),
-    "NPreg": ("yn", ["x", "x2"]),
-    "NregFix": ("y", ["x1", "x2", "w"]),
-    "aphids": ("plntsInf", ["aphRel"]),
+    "sim_pitch": ("y", ["x"]),
+    "sim_curve": ("y", ["x", "x2"]),
+    "sim_factors": ("y", ["x1", "x2", "x3"]),
+    "sim_small": ("y", ["x"]),
     "sim_k2_d2": ("y", ["x1", "x2"]),
     "engel": ("foodexp_k", ["income_k"]),
 }
@@ -114,7 +114,7 @@ def columns(path, names):
     return [np.array([float(row[name]) for row in rows]) for name in names]
 
 
-@pytest.mark.parametrize("name", [*COLUMNS, "tonedata__equalvar", "tonedata__k3", "aphids__equalvar"])
+@pytest.mark.parametrize("name", [*COLUMNS, "sim_pitch__equalvar", "sim_pitch__k3", "sim_small__equalvar"])
 def test_likelihood_and_posterior_of_the_reference_fits(oracles, name):
     answer = json.loads((oracles / f"{name}.json").read_text())
     response, regressors = COLUMNS[name.split("__")[0]]

@@ -10,10 +10,10 @@ import pytest
 from jaxmlr import Mixture
 
 COLUMNS = {
-    "tonedata": ("tuned", ["stretchratio"]),
-    "NPreg": ("yn", ["x", "x2"]),
-    "NregFix": ("y", ["x1", "x2", "w"]),
-    "aphids": ("plntsInf", ["aphRel"]),
+    "sim_pitch": ("y", ["x"]),
+    "sim_curve": ("y", ["x", "x2"]),
+    "sim_factors": ("y", ["x1", "x2", "x3"]),
+    "sim_small": ("y", ["x"]),
     "sim_k2_d2": ("y", ["x1", "x2"]),
     "engel": ("foodexp_k", ["income_k"]),
     "sym_iid_d3": ("y", ["x1", "x2", "x3"]),

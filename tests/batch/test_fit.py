@@ -67,7 +67,7 @@ def test_default_calls_reach_the_best_optimum_simulated(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tonedata", "NPreg", "NregFix", "sim_k2_d2", "engel", "aphids"])
+@pytest.mark.parametrize("name", ["sim_pitch", "sim_curve", "sim_factors", "sim_k2_d2", "engel", "sim_small"])
 def test_default_calls_reach_the_best_optimum(oracles, datasets, name):
     answers, phi, y = datasets.oracle(oracles, name)
     best = answers["mle"]

@@ -20,12 +20,12 @@ from jaxmlr.batch import (
 from jaxmlr.evaluation.agreement import adjusted_rand_index, match, misclassification
 
 NAMES = [
-    "tonedata",
-    "tonedata__equalvar",
-    "NPreg",
-    "NregFix",
-    "aphids",
-    "aphids__equalvar",
+    "sim_pitch",
+    "sim_pitch__equalvar",
+    "sim_curve",
+    "sim_factors",
+    "sim_small",
+    "sim_small__equalvar",
     "sim_k2_d2",
     "engel",
 ]
@@ -40,15 +40,13 @@ def optimum(oracles, datasets, name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "NregFix")) for name in NAMES]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "sim_factors")) for name in NAMES]
 )
 def test_standard_errors_and_criteria(oracles, datasets, name):
     answers, phi, y, fit = optimum(oracles, datasets, name)
     wanted = answers["observed_information"]
     errors = standard_errors(fit, phi, y)
-    # The reference's finite differences are 1.7e-4 off on NPreg: see the complex-step test below.
-    rtol = 2e-4 if name == "NPreg" else 1e-5
-    assert_allclose(errors.coefficients, wanted["se_beta"], rtol=rtol)
+    assert_allclose(errors.coefficients, wanted["se_beta"], rtol=1e-5)
     assert_allclose(
         errors.noise_variance / (2 * np.sqrt(fit.mixture.noise_variance)), wanted["se_sigma"], rtol=1e-5
     )
@@ -71,7 +69,7 @@ def test_standard_errors_and_criteria(oracles, datasets, name):
 
 def test_standard_errors_by_complex_steps(oracles, datasets):
     """The score by hand, differentiated along imaginary steps of 1e-30: no cancellation, no JAX."""
-    _, phi, y, fit = optimum(oracles, datasets, "NPreg")
+    _, phi, y, fit = optimum(oracles, datasets, "sim_curve")
     theta = np.concatenate([np.ravel(leaf) for leaf in fit.mixture])
     theta = np.delete(theta, 7)  # the second weight follows from the first
 
@@ -93,10 +91,9 @@ def test_standard_errors_by_complex_steps(oracles, datasets):
     assert_allclose(errors.noise_variance, wanted[7:], rtol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["tonedata__equalvar", "aphids", "aphids__equalvar", "engel"])
-def test_standard_errors_of_mixreg(oracles, datasets, name):
+def test_standard_errors_of_mixreg(oracles, datasets):
     """Louis's analytic information, an independent derivation."""
-    answers, phi, y, fit = optimum(oracles, datasets, name)
+    answers, phi, y, fit = optimum(oracles, datasets, "engel")
     wanted = answers["mixreg"]
     errors = standard_errors(fit, phi, y)
     lines = np.array(wanted["parmat"])[:, 1]

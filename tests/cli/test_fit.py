@@ -120,11 +120,11 @@ def test_where_the_model_is_wrong_it_says_so(fit, tmp_path):
 @pytest.mark.parametrize(
     ("name", "formula"),
     [
-        ("tonedata", "tuned ~ stretchratio"),
+        ("sim_pitch", "y ~ x"),
         ("engel", "foodexp_k ~ income_k"),
-        ("aphids", "plntsInf ~ aphRel"),
-        ("NregFix", "y ~ x1 + x2 + w"),
-        ("NPreg", "yn ~ x + x2"),
+        ("sim_small", "y ~ x"),
+        ("sim_factors", "y ~ x1 + x2 + x3"),
+        ("sim_curve", "y ~ x + x2"),
     ],
 )
 def test_reaches_what_r_finds(fit, oracles, tmp_path, name, formula):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from jaxmlr import least_squares, run
 from jaxmlr.recursive.rls import update
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-ANSWERS = json.loads((DATA / "sym_iid_d3.json").read_text())
+DATA = Path(__file__).resolve().parents[1] / "oracles" / "data"
+ANSWERS = json.loads((DATA.parent / "sym_iid_d3.json").read_text())
 SYM = np.loadtxt(DATA / "sym_iid_d3.csv", delimiter=",", skiprows=1)
 PHI, Y = SYM[:, :3], SYM[:, 3]
 

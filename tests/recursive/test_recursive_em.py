@@ -12,7 +12,7 @@ import jaxmlr
 from jaxmlr import lanes, processes, recursive
 from jaxmlr.recursive.online_em import solve
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[1] / "oracles" / "data"
 
 
 def rank_one(theta, P, phi, step, h):

@@ -16,7 +16,7 @@ from jax import lax
 from jaxmlr import processes, run, simulate, symmetric, two_step
 from jaxmlr.recursive.two_step import scale_bound
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[1] / "oracles" / "data"
 
 
 def history(estimator, phi, y):
@@ -128,7 +128,7 @@ def test_equals_an_independent_loop(options):
 
 # ---- closed forms ---------------------------------------------------------------------------------
 
-ANSWERS = json.loads((DATA / "sym_iid_d3.json").read_text())
+ANSWERS = json.loads((DATA.parent / "sym_iid_d3.json").read_text())
 SYM = np.loadtxt(DATA / "sym_iid_d3.csv", delimiter=",", skiprows=1)
 
 
