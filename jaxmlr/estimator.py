@@ -126,16 +126,16 @@ def run(estimator: Estimator, phi: ArrayLike, y: ArrayLike, key: jax.Array | Non
     Args:
       estimator: the method.
       phi: (n, d), row k is the regressor that y[k] answers.
-      y: (n,), the dtype of phi. A row with NaN or infinity, in phi or y, is not observed and skipped.
+      y: (n,). A row with NaN or infinity, in phi or y, is not observed and skipped.
       key: for methods with a random start.
 
     Returns:
       The final state, and `info` with a leading axis n.
 
     Raises:
-      ValueError: wrong shapes or dtypes.
+      ValueError: wrong shapes, no column, or entries that are no real numbers.
     """
-    phi, y = jnp.asarray(phi), jnp.asarray(y)
     _check.observations(phi, y, gaps=True)
-    state = estimator.init(phi.shape[1], key, jnp.result_type(phi, y))
+    phi, y = _check.floats(phi=phi, y=y)
+    state = estimator.init(phi.shape[1], key, y.dtype)
     return jax.lax.scan(estimator.step, state, (phi, y))

@@ -15,7 +15,9 @@ from jaxmlr._xla.linear import dot
 class Mixture(NamedTuple):
     """y = beta_z' phi + w,  P(z = k) = weights[k],  w | z = k ~ N(0, sigma_k^2).
 
-    A pytree of arrays of one dtype: it can be traced, vmapped and differentiated whole.
+    A pytree of arrays of one dtype: it can be traced, vmapped and differentiated whole. Integers, Python
+    numbers and lists stand for numbers too: functions of a mixture take them in the format of the arrays
+    beside them.
     """
 
     coefficients: jax.Array  # (K, d) beta_k
@@ -57,24 +59,26 @@ class Mixture(NamedTuple):
 
     def predict(self, phi: ArrayLike) -> jax.Array:
         """E[y | phi] = sum_k weights[k] beta_k' phi, for phi (n, d); shape (n,)."""
-        lines = self.lines(phi)
-        return dot(lines, self.weights)
+        fitted = self.lines(phi)
+        return dot(fitted, jnp.asarray(self.weights, fitted.dtype))
 
     def lines(self, phi: ArrayLike) -> jax.Array:
         """beta_k' phi for every k: phi (..., d) -> (..., K)."""
-        d = self.coefficients.shape[-1]
+        d = np.shape(self.coefficients)[-1]
         if np.ndim(phi) < 1 or np.shape(phi)[-1] != d:
             raise ValueError(f"phi must have shape (n, {d}), not {np.shape(phi)}")
-        phi = jnp.asarray(phi)[..., None, :]
-        shape = jnp.broadcast_shapes(phi.shape, self.coefficients.shape)
-        return dot(jnp.broadcast_to(self.coefficients, shape), jnp.broadcast_to(phi, shape))
+        phi, beta = _check.floats(phi=phi, coefficients=self.coefficients)
+        phi = phi[..., None, :]
+        shape = jnp.broadcast_shapes(phi.shape, beta.shape)
+        return dot(jnp.broadcast_to(beta, shape), jnp.broadcast_to(phi, shape))
 
     def validated(self) -> Self:
-        """Itself, once its concrete parts are checked.
+        """Itself, once its concrete parts are checked, in one floating dtype.
 
         Raises:
           ValueError: coefficients are not (K, d); weights are not (K,), not positive or do not sum to 1;
-            noise_variance is not () or (K,), or not positive; the dtypes are not one floating dtype.
+            noise_variance is not () or (K,), or not positive; a part holds no real numbers, or they hold
+            floats of several dtypes.
         """
         if np.ndim(self.coefficients) != 2:
             raise ValueError(f"coefficients must have shape (K, d), not {np.shape(self.coefficients)}")
@@ -85,9 +89,11 @@ class Mixture(NamedTuple):
             raise ValueError(
                 f"noise_variance must have shape () or ({components},), not {np.shape(self.noise_variance)}"
             )
-        dtypes = {jnp.asarray(leaf).dtype for leaf in self}
-        if len(dtypes) > 1 or not jnp.issubdtype(next(iter(dtypes)), jnp.floating):
-            raise ValueError(f"a mixture must hold one floating dtype, not {sorted(map(str, dtypes))}")
+        dtype = _check.float_dtype(**self._asdict())
+        dtypes = {str(leaf.dtype) for leaf in self if hasattr(leaf, "dtype") and not np.isscalar(leaf)}
+        floating = sorted(name for name in dtypes if "float" in name)
+        if len(floating) > 1:
+            raise ValueError(f"a mixture must hold one floating dtype, not {floating}")
         _check.number("coefficients", self.coefficients)
         _check.number("weights", self.weights, above=0)
         _check.number("noise_variance", self.noise_variance, above=0)
@@ -95,21 +101,25 @@ class Mixture(NamedTuple):
             total = math.fsum(np.asarray(self.weights, dtype=np.float64))
             if abs(total - 1) > 1e-5:
                 raise ValueError(f"weights must sum to 1, not {total:.6g}")
-        return self
+        if all(hasattr(leaf, "dtype") and leaf.dtype == dtype for leaf in self):
+            return self
+        return type(self)(*(jnp.asarray(leaf, dtype) for leaf in self))
 
     def _errors(self, phi: ArrayLike, y: ArrayLike) -> jax.Array:
         """Residuals y - beta_k' phi of every line, shape (..., K)."""
         if np.shape(y) != np.shape(phi)[:-1]:
             wanted = np.shape(phi)[:-1]
             raise ValueError(f"y must have shape {wanted}, one for each row of phi, not {np.shape(y)}")
-        return jnp.asarray(y)[..., None] - self.lines(phi)
+        fitted = self.lines(phi)
+        return jnp.asarray(y, fitted.dtype)[..., None] - fitted
 
     def _log_joint(self, phi: ArrayLike, y: ArrayLike) -> jax.Array:
         """Entries log weights[k] + log N(y; beta_k' phi, sigma_k^2), shape (..., K)."""
         error = self._errors(phi, y)
-        variance = jnp.broadcast_to(self.noise_variance, error.shape)
-        normaliser = jnp.log(self.weights) - 0.5 * jnp.log(2 * math.pi * self.noise_variance)
-        return jnp.broadcast_to(normaliser, error.shape) - 0.5 * error * error / variance
+        weights, variance = (jnp.asarray(leaf, error.dtype) for leaf in (self.weights, self.noise_variance))
+        normaliser = jnp.log(weights) - 0.5 * jnp.log(2 * math.pi * variance)
+        spread = jnp.broadcast_to(variance, error.shape)
+        return jnp.broadcast_to(normaliser, error.shape) - 0.5 * error * error / spread
 
 
 def symmetric(coefficients: ArrayLike, p: ArrayLike, noise_variance: ArrayLike = 1.0) -> Mixture:
@@ -133,10 +143,7 @@ def symmetric(coefficients: ArrayLike, p: ArrayLike, noise_variance: ArrayLike =
     _check.number("coefficients", coefficients)
     _check.number("p", p, above=0, below=1, scalar=True)
     _check.number("noise_variance", noise_variance, above=0, scalar=True)
-    beta = jnp.asarray(coefficients)
-    if not jnp.issubdtype(beta.dtype, jnp.floating):
-        beta = beta.astype(jnp.result_type(float))
-    share = jnp.asarray(p, beta.dtype)
-    return Mixture(
-        jnp.stack([beta, -beta]), jnp.stack([share, 1 - share]), jnp.asarray(noise_variance, beta.dtype)
-    )
+    (beta,) = _check.floats(coefficients=coefficients)
+    weight = jnp.asarray(p, beta.dtype)
+    variance = jnp.asarray(noise_variance, beta.dtype)
+    return Mixture(jnp.stack([beta, -beta]), jnp.stack([weight, 1 - weight]), variance)

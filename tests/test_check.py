@@ -92,7 +92,7 @@ def test_what_is_not_a_whole_number_is_named(value):
 PHI, Y = np.ones((3, 2)), np.ones(3)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.float16, np.float32, np.float64])
 def test_observations_pass(dtype):
     _check.observations(PHI.astype(dtype), Y.astype(dtype))
     _check.observations(jnp.asarray(PHI, jnp.bfloat16), jnp.asarray(Y, jnp.bfloat16))
@@ -106,8 +106,11 @@ def test_observations_pass(dtype):
         (Y, Y, "phi must have shape (n, d) and y shape (n,), not (3,) and (3,)"),
         (PHI, PHI, "phi must have shape (n, d) and y shape (n,), not (3, 2) and (3, 2)"),
         (PHI, Y[1:], "phi must have shape (n, d) and y shape (n,), not (3, 2) and (2,)"),
-        (PHI.astype(int), Y, "phi must hold floating-point numbers, not int64"),
-        (PHI, Y.astype(complex), "y must hold floating-point numbers, not complex128"),
+        (PHI[:, :0], Y, "phi must have at least one column, not shape (3, 0)"),
+        (PHI.astype(object), Y, "phi must hold real numbers, not object"),
+        (PHI.astype(str), Y, "phi must hold real numbers, not <U32"),
+        (PHI > 0, Y, "phi must hold real numbers, not bool"),
+        (PHI, Y.astype(complex), "y must hold real numbers, not complex128"),
         (PHI * [[1], [1], [np.nan]], Y, "phi must be finite: 1 bad rows, the first is row 2"),
         (PHI, Y * [1, np.inf, np.nan], "y must be finite: 2 bad rows, the first is row 1"),
     ],
@@ -116,3 +119,44 @@ def test_what_is_not_observations_is_named(phi, y, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011, the whole message is compared
         _check.observations(phi, y)
     assert str(caught.value) == message
+
+
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((1, [2, 3], np.int8(4)), DOUBLE),
+        ((np.arange(3), 0.5), DOUBLE),
+        ((np.ones(2, np.float32), 0.5, np.float64(0.5), [1.0], np.arange(2)), SINGLE),
+        ((np.ones(2, np.float32), np.ones(2)), DOUBLE),
+        ((np.ones(2, np.float16), 1), SINGLE),
+        ((jnp.ones(2, jnp.bfloat16),), SINGLE),
+        ((jnp.ones((), np.float32), 1), SINGLE),
+    ],
+    ids=str,
+)
+def test_one_number_format_for_all(values, expected, wide):
+    with jax.enable_x64(wide):
+        found = _check.floats(**{f"x{k}": value for k, value in enumerate(values)})
+        assert {leaf.dtype for leaf in found} == {expected if wide else SINGLE}
+
+
+@pytest.mark.parametrize("value", ["1", [1, "a"], 1j, None, True, [[1], [2, 3]]])
+def test_what_has_no_number_format_is_named(value):
+    with pytest.raises(ValueError, match=r"^weight must hold "):
+        _check.floats(weight=value)
+
+
+def test_times_that_32_bits_cannot_tell_apart_are_refused():
+    seconds = 1.7e9 + np.arange(50.0)
+    phi = np.column_stack([np.ones(50), seconds])
+    _check.observations(phi, seconds)
+    with jax.enable_x64(False):
+        _check.observations(phi - phi.mean(axis=0), seconds - seconds.mean())
+        with pytest.raises(ValueError, match="phi must vary more than 32 bits round it in column 1"):
+            _check.observations(phi, np.zeros(50))
+        with pytest.raises(ValueError, match="y must vary more than 32 bits round it: subtract"):
+            _check.observations(phi[:, :1], seconds.astype(np.int64))

@@ -228,7 +228,8 @@ def test_a_valid_mixture_is_returned_as_it_is(mixture):
         ((BETA, HALF[:1], ONE), r"weights must have shape \(2,\), not \(1,\)"),
         ((BETA, HALF, jnp.ones(3)), r"noise_variance must have shape \(\) or \(2,\), not \(3,\)"),
         ((BETA, HALF.astype(jnp.float32), ONE), "one floating dtype, not .'float32', 'float64'."),
-        ((BETA.astype(int), HALF.astype(int), ONE.astype(int)), "one floating dtype, not .'int64'."),
+        ((BETA, [True, False], ONE), "weights must hold real numbers, not bool"),
+        (([["a", "b"]], [1], 1), "coefficients must hold real numbers, not <U1"),
         ((BETA.at[0, 0].set(jnp.inf), HALF, ONE), "coefficients must be finite"),
         ((BETA, jnp.array([1.0, 0.0]), ONE), "weights must be greater than 0"),
         ((BETA, jnp.array([0.5, 0.4]), ONE), "weights must sum to 1, not 0.9"),
@@ -239,6 +240,22 @@ def test_a_valid_mixture_is_returned_as_it_is(mixture):
 def test_validated_names_what_is_wrong(parts, message):
     with pytest.raises(ValueError, match=message):
         Mixture(*parts).validated()
+
+
+def test_integers_and_lists_are_numbers():
+    plain = Mixture([[1, -2, 0], [-1, 2, 3]], [0.5, 0.5], 2)
+    floats = Mixture(*(jnp.asarray(leaf, float) for leaf in plain))
+    whole = np.round(5 * PHI).astype(int), np.round(5 * Y).astype(int)
+    for phi, y in (whole, tuple(part.tolist() for part in whole)):
+        rows = np.asarray(phi, float), np.asarray(y, float)
+        np.testing.assert_array_equal(plain.log_likelihood(phi, y), floats.log_likelihood(*rows))
+        np.testing.assert_array_equal(plain.posterior(phi, y), floats.posterior(*rows))
+        np.testing.assert_array_equal(plain.labels(phi, y), floats.labels(*rows))
+        np.testing.assert_array_equal(plain.predict(phi), floats.predict(rows[0]))
+    assert {leaf.dtype for leaf in plain.validated()} == {np.dtype(float)}
+    single = Mixture(np.ones((1, 3), np.float32), [1], 1)
+    assert {leaf.dtype for leaf in single.validated()} == {np.dtype(np.float32)}
+    assert single.predict(PHI.astype(np.float32)).dtype == np.float32
 
 
 def test_traced_parts_pass_validation_but_shapes_do_not():

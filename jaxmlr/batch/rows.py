@@ -28,7 +28,8 @@ def checked(
     """Regressors (n, d), responses (n,) and row weights (n,), with zeros where the mask is False.
 
     Raises:
-      ValueError: wrong shapes or dtypes; a row that counts holds NaN or infinity; a negative weight.
+      ValueError: wrong shapes or dtypes; no row, no column or no weight; a row that counts holds NaN or
+        infinity; a negative weight.
     """
     shape = np.shape(y)
     if mask is not None:
@@ -38,20 +39,33 @@ def checked(
             )
         # A missing row is often a NaN, and 0 * NaN is NaN: it must go before any arithmetic.
         if np.ndim(phi) == 2 and np.shape(phi)[:1] == shape:
-            phi = jnp.where(jnp.asarray(mask)[:, None], phi, 0)
-            y = jnp.where(jnp.asarray(mask), y, 0)
+            phi, y = _masked(phi, mask), _masked(y, mask)
     _check.observations(phi, y)
-    phi, y = jnp.asarray(phi), jnp.asarray(y)
-    dtype = jnp.result_type(phi, y)
+    if shape[0] < 1:
+        raise ValueError("phi must have at least one row, not 0")
+    phi, y = _check.floats(phi=phi, y=y)
+    dtype = y.dtype
     weight = jnp.ones(shape, dtype)
     if row_weights is not None:
         if np.shape(row_weights) != shape:
             raise ValueError(f"row_weights must have shape {shape}, not {np.shape(row_weights)}")
         _check.number("row_weights", row_weights, at_least=0)
+        if not isinstance(row_weights, jax.core.Tracer) and not np.any(row_weights):
+            raise ValueError("row_weights must not be all 0: no row would count")
         weight = jnp.asarray(row_weights, dtype)
     if mask is not None:
+        if not isinstance(mask, jax.core.Tracer) and not np.any(mask):
+            raise ValueError("mask must keep at least one row, not leave out all")
         weight = jnp.where(jnp.asarray(mask), weight, 0)
     return phi, y, weight
+
+
+def _masked(values: ArrayLike, mask: ArrayLike) -> ArrayLike:
+    """Rows (n, ...) with zeros where the mask (n,) is False."""
+    if isinstance(values, jax.core.Tracer) or isinstance(mask, jax.core.Tracer):
+        keep = jnp.reshape(jnp.asarray(mask), (-1, *[1] * (np.ndim(values) - 1)))
+        return jnp.where(keep, jnp.asarray(values), 0)
+    return np.where(np.reshape(mask, (-1, *[1] * (np.ndim(values) - 1))), np.asarray(values), 0)
 
 
 @jax.jit

@@ -56,7 +56,7 @@ def online_em(start: Mixture, *, exponent: ArrayLike = 0.6, warm_up: ArrayLike =
     Raises:
       ValueError: `start` is not a valid Mixture, or a concrete argument is out of range.
     """
-    start.validated()
+    start = start.validated()
     _check.number("exponent", exponent, at_least=0, scalar=True)
     _check.number("warm_up", warm_up, at_least=1, scalar=True)
 

@@ -55,7 +55,7 @@ def online_gradient(
     Raises:
       ValueError: `start` is not a valid Mixture, or not one of two components where `symmetric`.
     """
-    start.validated()
+    start = start.validated()
     components, width = start.coefficients.shape
     if symmetric and components != 2:
         raise ValueError(f"start must have 2 components to be symmetric, not {components}")

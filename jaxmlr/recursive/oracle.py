@@ -18,7 +18,7 @@ def oracle(mixture: Mixture) -> Estimator:
     Raises:
       ValueError: `mixture` is not a valid Mixture.
     """
-    mixture.validated()
+    mixture = mixture.validated()
 
     def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> Mixture:
         del key

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxmlr import batch
 from jaxmlr.batch import Fit
-from jaxmlr.mixture import Mixture
+from jaxmlr.mixture import Mixture, symmetric
 from jaxmlr.testing import check_method
 
 KEY = jax.random.key(5)
@@ -59,3 +60,39 @@ def test_large_data_leave_the_fit_finite_in_single_precision_too(batch_method, d
         all(bool(jnp.isfinite(leaf[k]).all()) for leaf in jax.tree.leaves(found)) for k in range(len(cases))
     ]
     assert [name for name, fine in zip(LARGE, finite, strict=True) if not fine] == []
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_integers_are_numbers(batch_method, wide):
+    """As rows, also in lists, and as a mixture to start from (in the table of methods)."""
+    rng = np.random.default_rng(3)
+    phi = rng.integers(-9, 10, size=(60, 2))
+    y = rng.choice([-1, 1], 60) * (phi @ np.array([1, -2])) + rng.integers(-1, 2, size=60)
+    with jax.enable_x64(wide):
+        found = batch_method(phi, y.tolist(), KEY)
+        dtype = np.float64 if wide else np.float32
+        wanted = batch_method(phi.astype(dtype), y.astype(dtype), KEY)
+    assert found.log_likelihood.dtype == dtype
+    chex.assert_trees_all_equal(found, wanted)
+
+
+EMPTY = {
+    "no row": (lambda phi, y: (phi[:0], y[:0], {}), "phi must have at least one row"),
+    "no column": (lambda phi, y: (phi[:, :0], y, {}), "phi must have at least one column"),
+    "all masked": (lambda phi, y: (phi, y, {"mask": np.zeros(60, bool)}), "mask must keep at least one row"),
+    "no weight": (lambda phi, y: (phi, y, {"row_weights": np.zeros(60)}), "row_weights must not be all 0"),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_empty_data_are_refused(name):
+    change, message = EMPTY[name]
+    phi, y, options = change(*data())
+    start = symmetric(np.ones(2), 0.5)
+    for method in (batch.em, batch.hard_em, batch.gradient):
+        with pytest.raises(ValueError, match=message):
+            method(phi, y, start, **options)
+    with pytest.raises(ValueError, match=message):
+        batch.fit(phi, y, 2, KEY, **options)
+    with pytest.raises(ValueError, match=message):
+        batch.select(phi, y, KEY, (1, 2), **options)
