@@ -12,7 +12,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from jaxmlr import registry
+from jaxmlr import _check, registry
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.mixture import Mixture
@@ -85,6 +85,12 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
           ValueError: bad rows, fewer than 2 of them, or a bad parameter.
         """
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True, ensure_min_samples=2)
+        self._forget()
+        _check.whole("n_components", self.n_components, at_least=1)
+        if self.n_components > len(y):
+            raise ValueError(
+                f"n_components must be at most the number of rows, {len(y)}, not {self.n_components}"
+            )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if registry.find(self.method).kind == "recursive":
             if sample_weight is not None:
@@ -126,14 +132,18 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         A row with NaN or infinity is not observed: it changes nothing.
 
         Raises:
-          ValueError: bad rows, or another number of features than before.
+          ValueError: bad rows, another number of features than before, or other parameters than those with
+            which the stream began; `fit` begins a new one.
         """
         first = not hasattr(self, "_stream")
         types = [np.float64, np.float32]
         X = validate_data(self, X, dtype=types, ensure_all_finite=False, reset=first)
         y = column_or_1d(check_array(y, dtype=types, ensure_all_finite=False, ensure_2d=False), warn=True)
         check_consistent_length(X, y)
-        if first:
+        if not first:
+            self._check_same_stream(X.shape[1])
+        else:
+            self._forget()
             self._start(X, int(check_random_state(self.random_state).randint(2**31 - 1)))
         return self._advance(X, y)
 
@@ -172,7 +182,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         determination of `predict` says little here (two opposite lines have mean 0); `scoring="r2"` gives it.
         """
         phi, y = self._rows(X, y)
-        weight = _check_sample_weight(sample_weight, phi)
+        weight = _check_sample_weight(sample_weight, phi, ensure_non_negative=True)
         with jax.enable_x64(True):
             each = jax.nn.logsumexp(self._mixture()._log_joint(phi, y), axis=-1)
         return float(np.average(np.asarray(each), weights=weight))
@@ -183,7 +193,21 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def _rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         check_is_fitted(self)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True, reset=False)
-        return self._regressors(X).astype(np.float64), y.astype(np.float64)
+        return np.column_stack([np.ones(len(X)), X]), y.astype(np.float64)
+
+    def _forget(self) -> None:
+        """Leave nothing of an earlier fit that the next one does not write."""
+        for name in ("_stream", "state_", "log_likelihood_", "converged_", "n_iter_", "result_"):
+            self.__dict__.pop(name, None)
+
+    def _check_same_stream(self, features: int) -> None:
+        """Raise ValueError where a parameter has changed since the stream began."""
+        now = methods.estimator(self.method, self.n_components, self.options)
+        if now is not self._stream.estimator or features + self.fit_intercept != self._stream.dim:
+            raise ValueError(
+                "method, n_components, options or fit_intercept have changed since the first partial_fit;"
+                " use fit to begin anew"
+            )
 
     def _start(self, X: np.ndarray, seed: int) -> Self:
         dim = X.shape[1] + self.fit_intercept
@@ -195,6 +219,12 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         dtype = self._stream.dtype
         self._stream.update(self._regressors(X).astype(dtype), y.astype(dtype))
         self._adopt(self._stream.mixture())
+        if not all(np.isfinite(leaf).all() for leaf in self._mixture()):
+            warnings.warn(
+                f"{self.method} has diverged: the estimate is not finite; scale the data, or take float64",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         self.state_ = self._stream.state
         return self
 
@@ -216,9 +246,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             self._stream.state = self.state_
 
     def _mixture(self) -> Mixture:
-        lines: Any = self.coef_
-        if self.fit_intercept:
-            lines = np.column_stack([self.intercept_, self.coef_])
+        lines = np.column_stack([self.intercept_, self.coef_])
         leaves: list[Any] = [lines, self.weights_, self.noise_variance_]
         return Mixture(*(leaf.astype(np.float64) for leaf in leaves))
 

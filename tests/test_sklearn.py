@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from jax import lax
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -131,3 +132,71 @@ def test_wrong_use_is_said(rows):
         MixtureOfLinearRegressions(method="magic").fit(x, y)
     with pytest.raises(ValueError, match="has 2 components, not 3"):
         MixtureOfLinearRegressions(3, method="fisher_scoring").fit(x, y)
+
+
+@pytest.mark.parametrize("method", ["em", "fit", "recursive_em"])
+@pytest.mark.parametrize("components", [0, -1, 1.5, "2", None, True, 10**6])
+def test_a_number_of_components_that_cannot_be_is_refused_at_once(rows, method, components):
+    x, y, _ = rows
+    with pytest.raises(ValueError, match="n_components must be"):
+        MixtureOfLinearRegressions(components, method=method).fit(x, y)
+
+
+def test_lists_and_arrays_are_options(rows):
+    x, y, _ = rows
+    start = [[0.0, 1.0, -1.0], [0.0, -2.0, 0.0]]
+    fits = [
+        MixtureOfLinearRegressions(method="recursive_em", options={"initial_coefficients": given}).fit(x, y)
+        for given in (start, np.array(start))
+    ]
+    np.testing.assert_array_equal(fits[0].coef_, fits[1].coef_)
+    with pytest.raises(ValueError, match="method 'em' has no option 'iterations'; it has "):
+        MixtureOfLinearRegressions(method="em", options={"iterations": 3}).fit(x, y)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"method": "midpoint_em"}, {"n_components": 3}, {"fit_intercept": False}, {"options": {"gain": "em"}}],
+)
+def test_a_stream_does_not_go_on_with_other_parameters(rows, change):
+    x, y, _ = rows
+    model = MixtureOfLinearRegressions(method="recursive_em", random_state=0).partial_fit(x, y)
+    model.set_params(options={}).partial_fit(x, y)  # the same parameters in other words
+    with pytest.raises(ValueError, match="have changed since the first partial_fit; use fit to begin anew"):
+        model.set_params(**change).partial_fit(x, y)
+    again = model.fit(x, y).coef_
+    parameters = {"method": "recursive_em", "random_state": 0} | change
+    np.testing.assert_array_equal(again, MixtureOfLinearRegressions(**parameters).fit(x, y).coef_)
+
+
+def test_a_fit_leaves_nothing_of_the_one_before(rows):
+    x, y, _ = rows
+    model = MixtureOfLinearRegressions(method="em", random_state=0).fit(x, y)
+    model.set_params(method="recursive_em").partial_fit(x, y)
+    assert not hasattr(model, "converged_")
+    assert not hasattr(model, "log_likelihood_")
+    fresh = MixtureOfLinearRegressions(method="recursive_em", random_state=0).partial_fit(x, y)
+    np.testing.assert_array_equal(model.coef_, fresh.coef_)
+    model.set_params(method="em").fit(x, y)
+    assert not hasattr(model, "state_")
+    model.set_params(method="recursive_em").partial_fit(x, y)
+    np.testing.assert_array_equal(model.coef_, fresh.coef_)
+
+
+def test_the_fitted_model_scores_not_its_parameters(rows):
+    x, y, _ = rows
+    model = MixtureOfLinearRegressions(method="em", random_state=0).fit(x, y)
+    score, labels = model.score(x, y), model.labels(x, y)
+    model.set_params(fit_intercept=False)
+    assert model.score(x, y) == score
+    np.testing.assert_array_equal(model.labels(x, y), labels)
+    with pytest.raises(ValueError, match="Negative values"):
+        model.score(x, y, sample_weight=-np.ones(len(y)))
+
+
+def test_a_recursion_that_diverges_says_so():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2)).astype(np.float32)
+    y = (1e30 * rng.normal(size=300)).astype(np.float32)
+    with pytest.warns(ConvergenceWarning, match="fisher_scoring has diverged: the estimate is not finite"):
+        MixtureOfLinearRegressions(method="fisher_scoring").fit(x, y)
