@@ -30,10 +30,11 @@ def modules(package):
 
 
 def is_method(function, package):
-    """Whether a function makes an Estimator, or a Fit of phi and y."""
-    returned = typing.get_type_hints(function).get("return")
+    """Whether a function makes an Estimator, not of another Estimator; or a Fit of phi and y."""
+    hints = typing.get_type_hints(function)
+    returned = hints.pop("return", None)
     if package is recursive:
-        return returned is Estimator
+        return returned is Estimator and Estimator not in hints.values()
     return returned is Fit and list(inspect.signature(function).parameters)[:2] == ["phi", "y"]
 
 
