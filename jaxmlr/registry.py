@@ -174,6 +174,7 @@ METHODS: Mapping[str, Method] = {
             gives="one line, weighted or with forgetting; (2p - 1) beta of the symmetric model",
             use_when="a single line, or a baseline",
             components=1,
+            table_options={"form": "information"},
         ),
         Method(
             recursive.oracle,

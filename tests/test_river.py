@@ -36,6 +36,13 @@ def test_rows_one_by_one_are_the_stream(rows, method, components):
     np.testing.assert_allclose(sum(shares.values()), 1)
 
 
+def test_least_squares_is_exact_from_as_many_rows_as_coefficients_on():
+    model = MixtureRegressor(1, method="least_squares")
+    for x in (1.0, 2.0, 4.0):
+        model.learn_one({"x": x}, 1e6 - 3 * x)
+    np.testing.assert_allclose(model.predict_one({"x": 10.0}), 1e6 - 30, rtol=1e-12)
+
+
 def test_bad_rows_are_refused():
     model = MixtureRegressor(1, method="least_squares")
     with pytest.raises(ValueError, match="before the first row"):

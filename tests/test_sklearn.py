@@ -122,6 +122,14 @@ def test_a_stream_in_pieces_is_one_scan(rows, method, components, dtype):
     np.testing.assert_array_equal(whole.coef_, model.coef_)
 
 
+def test_least_squares_has_no_prior_in_the_units_of_the_rows():
+    x = np.random.default_rng(0).normal(size=(500, 2)) * [1e-4, 1e6] + [0, 1e9]
+    y = 1e5 + x @ [3e4, 2e-6]
+    model = MixtureOfLinearRegressions(1, method="least_squares").fit(x, y)
+    np.testing.assert_allclose(model.predict(x), y, rtol=1e-10)
+    np.testing.assert_allclose(model.coef_[0], [3e4, 2e-6], rtol=1e-6)
+
+
 def test_wrong_use_is_said(rows):
     x, y, _ = rows
     with pytest.raises(AttributeError, match="partial_fit"):

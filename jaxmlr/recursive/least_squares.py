@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
@@ -22,6 +23,7 @@ from jaxmlr.recursive.rls import (
     update,
     update_root,
 )
+from jaxmlr.recursive.triangular import add_row, solution
 
 
 class LeastSquaresState(NamedTuple):
@@ -31,6 +33,16 @@ class LeastSquaresState(NamedTuple):
     covariance: jax.Array  # (d, d) P; in the "sqrt" form its factor S, P = S S'
     n: jax.Array  # () int32, n, from 1
     noise_variance: jax.Array  # () running mean of the squared prediction errors
+
+
+class TriangularState(NamedTuple):
+    """State of `least_squares` in the "information" form, which has no prior."""
+
+    direction: jax.Array  # (d,) theta, 0 where the rows do not tell it yet
+    factor: jax.Array  # (d, d + 1) [R z], R upper triangular
+    n: jax.Array  # () int32, n, from 1
+    squares: jax.Array  # () sum of squares about theta
+    noise_variance: jax.Array  # () that sum over n less the rank; 1 before there are as many rows
 
 
 def least_squares(
@@ -62,20 +74,30 @@ def least_squares(
       guard: forget along phi only.
       form: "outer" subtracts outer products from P; "sqrt" updates a square root of P (Potter 1963), at
         about 1.5 times the cost and, in float32 with forgetting or bad scaling, far more accurately.
+        "information" keeps a triangular factor of P^-1 with P[0]^-1 = 0: the least-squares solution itself,
+        whatever the units of the rows, at several times the cost; it forgets nothing and has no prior.
       initial_direction: theta[0], scalar or (d,).
       initial_covariance: P[0], positive: scalar, (d,) diagonal or (d, d).
 
     Returns:
-      An Estimator whose state is a `LeastSquaresState`. All arguments but `guard` and `form` may be traced.
+      An Estimator whose state is a `LeastSquaresState`, or a `TriangularState` in the "information" form. All
+      arguments but `guard` and `form` may be traced.
 
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.choice("form", form, ("outer", "sqrt"))
+    _check.choice("form", form, ("outer", "sqrt", "information"))
     _check.number("delta", delta, at_least=0, scalar=True)
     check_forgetting(forgetting)
     _check.number("initial_direction", initial_direction)
     check_covariance(initial_covariance)
+    if form == "information":
+        given = {"forgetting": (forgetting, 1), "initial_direction": (initial_direction, 0)}
+        given["initial_covariance"] = (initial_covariance, 1)
+        for name, (value, neutral) in given.items():
+            if isinstance(value, jax.core.Tracer) or np.any(np.asarray(value) != neutral):
+                raise ValueError(f"form 'information' takes no {name}; take form 'sqrt' or 'outer'")
+        return _without_prior(delta)
     measure, along, power = (update, forget, -1.0) if form == "outer" else (update_root, forget_root, -0.5)
     fade = fader(forgetting, along if guard else lambda P, phi, memory: P * memory**power)
 
@@ -101,6 +123,36 @@ def least_squares(
         )
 
     def mixture(state: LeastSquaresState) -> Mixture:
+        theta = state.direction
+        return Mixture(theta[None, :], jnp.ones((1,), theta.dtype), state.noise_variance)
+
+    return Estimator(init, step, mixture)
+
+
+def _without_prior(delta: ArrayLike) -> Estimator:
+    """The "information" form."""
+
+    def init(dim: int, key: Any = None, dtype: DTypeLike | None = None) -> TriangularState:
+        del key
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
+        factor = jnp.zeros((dim, dim + 1), dtype)
+        return TriangularState(jnp.zeros(dim, dtype), factor, jnp.ones((), jnp.int32), zero, one)
+
+    def step(state: TriangularState, row: Row) -> tuple[TriangularState, Info]:
+        dtype = state.direction.dtype
+        phi, y = row[0].astype(dtype), row[1].astype(dtype)
+        residual = y - dot(state.direction, phi)
+        root = 1 / jnp.sqrt(inverse_weight(state.n, delta, dtype))
+        factor, left = add_row(state.factor, root * jnp.concatenate([phi, y[None]]))
+        theta, rank = solution(factor)
+        squares = state.squares + left * left
+        free = (state.n - rank).astype(dtype)
+        variance = jnp.where(free > 0, squares / jnp.maximum(free, 1), state.noise_variance)
+        info = Info(jnp.zeros((), jnp.int32), residual)
+        return TriangularState(theta, factor, state.n + 1, squares, variance), info
+
+    def mixture(state: TriangularState) -> Mixture:
         theta = state.direction
         return Mixture(theta[None, :], jnp.ones((1,), theta.dtype), state.noise_variance)
 

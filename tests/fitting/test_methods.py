@@ -22,7 +22,7 @@ def pair(bound=1.0):
 
 
 def one():
-    return least_squares()
+    return least_squares(form="information")
 
 
 def started(phi, y, start, row_weights=None):

@@ -15,9 +15,9 @@ from jaxmlr.batch.fit import MIXED
 from jaxmlr.batch.inference import errors_of
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.scaling import Units
-from jaxmlr.fitting.tables import read
 from jaxmlr.fitting.tables.design import Design, Observations
 from jaxmlr.fitting.tables.dialect import Reading
+from jaxmlr.fitting.tables.survey import survey
 from jaxmlr.mixture import Mixture
 
 COLLINEAR = 1e-12  # of a centred column's length outside of the columns before it
@@ -215,7 +215,8 @@ def fit_stream(
 ) -> Iterator[tuple[StreamFit, np.ndarray, np.ndarray]]:
     """Run a recursive method over a file that need not fit into memory.
 
-    The first chunk gives the categories and the units: with an intercept, x_j of mean 0 and variance 1.
+    `survey.survey` gives the levels, and rows for the units: with an intercept, x_j of mean 0 and variance 1.
+    The answer does not depend on `chunk`.
 
     Args:
       source: as in `read.read`.
@@ -231,21 +232,18 @@ def fit_stream(
       After each chunk: what is learnt, the rows' numbers, and their labels, each given before its update.
 
     Raises:
-      ValueError: as `read.chunks`, `Design` and `check`.
+      ValueError: as `survey.survey` and `check`.
     """
     methods.estimator(method, components)  # what is wrong with it is said before a file is read
     symmetric = registry.find(method).symmetric
-    design, units, stream = None, None, None
+    design, rows, pieces = survey(source, response, formula, reading, chunk)
+    check(design, rows, components)
+    # A method of unknown symmetry may be symmetric, and is right without a centred response too.
+    units = Units.of(rows.phi, rows.y, design.intercept, centre_response=symmetric is False)
+    stream = methods.stream(method, components, None, rows.phi.shape[1], seed)
     used = dropped = 0
-    for frame in read.chunks(source, chunk, reading):
-        if design is None or units is None or stream is None:
-            design, rows = Design.learn(frame, response, formula)
-            check(design, rows, components)
-            # A method of unknown symmetry may be symmetric, and is right without a centred response too.
-            units = Units.of(rows.phi, rows.y, design.intercept, centre_response=symmetric is False)
-            stream = methods.stream(method, components, None, rows.phi.shape[1], seed)
-        else:
-            rows = design.observations(frame)
+    for frame in pieces:
+        rows = design.observations(frame)
         info = stream.update(*units.apply(rows.phi, rows.y))
         used, dropped = used + len(rows.y), dropped + rows.dropped
         with jax.enable_x64(True):

@@ -1,0 +1,101 @@
+"""Streams whose first rows do not show all: the answer is least squares of all rows, however they are cut."""
+
+import io
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxmlr.fitting.tables import survey
+from jaxmlr.fitting.tables.fit import fit_stream
+
+N = 400
+
+
+@pytest.fixture(autouse=True)
+def opening(monkeypatch):
+    monkeypatch.setattr(survey, "OPENING", 100)
+
+
+def table(kind):
+    """A table of N rows, and the regressors of the rows that can be used."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"x": rng.normal(size=N), "w": 1e5 + 20 * rng.normal(size=N)})
+    columns = [np.ones(N), frame["x"], frame["w"]]
+    late = np.arange(N) >= 250
+    if kind == "constant column":
+        frame.loc[~late, "w"] = 7.0
+        columns[2] = frame["w"]
+    elif kind in ("late level", "sorted by group"):
+        frame["g"] = np.where(late, "c", np.where(rng.random(N) < 0.5, "a", "b"))
+        if kind == "sorted by group":
+            frame["g"] = np.repeat(["a", "b", "c", "d"], N // 4)
+        columns += [(frame["g"] == level).to_numpy() for level in sorted(set(frame["g"]) - {"a"})]
+    elif kind == "late code":
+        frame["g"] = np.where(late, 3, np.arange(N) % 3)
+        columns += [(frame["g"] == level).to_numpy() for level in (1, 2, 3)]
+    elif kind == "late sensor":
+        frame.loc[~late, "w"] = np.nan
+    elif kind == "late text":
+        frame["g"] = np.where(late, np.where(rng.random(N) < 0.5, "a", "b"), None)
+        columns += [(frame["g"] == "b").to_numpy()]
+    phi = np.column_stack(columns).astype(float)
+    frame["y"] = 50 + frame["x"] + 0.1 * rng.normal(size=N) + 2 * phi[:, -1]
+    if kind == "constant response":
+        frame.loc[~late, "y"] = 50.0
+    used = frame.notna().all(axis=1).to_numpy()
+    return frame, phi[used], frame["y"].to_numpy()[used]
+
+
+KINDS = (
+    *("plain", "constant column", "constant response", "late level", "sorted by group"),
+    *("late code", "late sensor", "late text"),
+)
+
+
+def last(source, chunk, kind, method="least_squares", components=1):
+    formula = "x + w + C(g)" if kind == "late code" else None
+    *_, (fit, _, _) = fit_stream(source, "y", formula, components, method, 0, chunk)
+    return fit
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_least_squares_of_all_rows(tmp_path, monkeypatch, kind):
+    frame, phi, y = table(kind)
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    wanted, squares, *_ = np.linalg.lstsq(phi, y)
+    fits = [last(path, chunk, kind) for chunk in (7, 100, 1000)]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    for fit in (*fits, last("-", 50, kind)):
+        np.testing.assert_allclose(fit.mixture.coefficients[0], wanted, rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(
+            fit.mixture.noise_variance, squares[0] / (len(y) - phi.shape[1]), rtol=1e-8
+        )
+        np.testing.assert_array_equal(fit.mixture.coefficients, fits[0].mixture.coefficients)
+        assert (fit.used, fit.dropped) == (len(y), N - len(y))
+
+
+def test_another_method_does_not_depend_on_the_chunk(tmp_path):
+    frame, *_ = table("late level")
+    frame.to_parquet(tmp_path / "t.parquet")
+    fits = [last(tmp_path / "t.parquet", chunk, "", "recursive_em", 2) for chunk in (13, 1000)]
+    for one, other in zip(fits[0].mixture, fits[1].mixture, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_column_that_stays_empty_is_left_out(tmp_path):
+    frame, phi, y = table("plain")
+    frame["note"] = np.nan
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    fit = last(tmp_path / "t.csv", 50, "plain")
+    assert "column 'note' is empty and left out" in fit.design.notes
+    np.testing.assert_allclose(fit.mixture.coefficients[0], np.linalg.lstsq(phi, y)[0], rtol=1e-8)
+
+
+def test_what_stays_constant_is_refused(tmp_path):
+    frame, *_ = table("plain")
+    frame.assign(y=1.0).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match="response 'y' is constant"):
+        last(tmp_path / "t.csv", 50, "plain")
