@@ -1,7 +1,9 @@
 """Loops over rows as a CPU runs them best: in its widest vectors, one member of a batch after another."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -15,8 +17,45 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_only_checks = ContextVar("_only_checks", default=False)
+
+
+class Reached(Exception):
+    """All checks are passed: raised by a compiled core in `checks_only`, instead of running."""
+
+
+@contextmanager
+def checks_only() -> Iterator[None]:
+    """Inside, a method runs its checks of arguments and raises `Reached` where it would begin to compute.
+
+    Tracing what is computed takes a hundred times as long as the checks.
+    """
+    token = _only_checks.set(True)
+    try:
+        yield
+    finally:
+        _only_checks.reset(token)
+
+
+def checking() -> bool:
+    """Whether this runs inside `checks_only`."""
+    return _only_checks.get()
+
+
+def core(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark the compiled part of a method, which comes after all checks of its arguments."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if checking():
+            raise Reached
+        return function(*args, **kwargs)
+
+    return call
+
+
 def wide_jit(function: Callable[P, R], static_argnames: tuple[str, ...] = ()) -> Callable[P, R]:
-    """`jax.jit` with `CPU_OPTIONS`.
+    """`jax.jit` with `CPU_OPTIONS`, a `core`.
 
     Under a transformation (of nested jits the outermost's options count alone) and on other devices it is
     `jax.jit`.
@@ -24,6 +63,7 @@ def wide_jit(function: Callable[P, R], static_argnames: tuple[str, ...] = ()) ->
     plain = jax.jit(function, static_argnames=static_argnames)
     wide = jax.jit(function, static_argnames=static_argnames, compiler_options=CPU_OPTIONS)
 
+    @core
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         # Whatever is made while a jit traces is a tracer, even where no argument is.

@@ -10,6 +10,7 @@ import optax
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxmlr._xla.jit import core
 from jaxmlr.batch import steps
 from jaxmlr.batch.constraints import Constraints
 from jaxmlr.batch.outcome import Fit, ending
@@ -89,6 +90,7 @@ def gradient(
 _LBFGS = optax.lbfgs()
 
 
+@core
 @functools.partial(
     jax.jit,
     static_argnames=("transformation", "max_iterations", "constraints"),

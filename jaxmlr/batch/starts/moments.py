@@ -62,6 +62,12 @@ def spectral(key: jax.Array, data: Data, components: int) -> Mixture:
     return around(data, jnp.einsum("kj,ij,il->kl", inside, span, root, precision="highest"))
 
 
+def check_tensor(components: int, dim: int) -> None:
+    """Raise ValueError unless a tensor start of K components exists in d dimensions."""
+    if components > dim:
+        raise ValueError(f"components must be at most d = {dim} for a tensor start, not {components}")
+
+
 def tensor(key: jax.Array, data: Data, components: int) -> Mixture:
     """Lines by decomposing the third moment of (x, y), for Gaussian x and at most d components.
 
@@ -85,9 +91,7 @@ def tensor(key: jax.Array, data: Data, components: int) -> Mixture:
     Raises:
       ValueError: K exceeds d.
     """
-    d = data.phi.shape[1]
-    if components > d:
-        raise ValueError(f"components must be at most d = {d} for a tensor start, not {components}")
+    check_tensor(components, data.phi.shape[1])
     white, root = _whitened(data)
     x, y, share = white
     values, vectors = _leading(_second(white), components)

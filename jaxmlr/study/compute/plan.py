@@ -105,10 +105,8 @@ def is_static(study: Study, path: str, values: Sequence[Any]) -> bool:
         return True
     try:
         with jax.enable_x64(study.precision == "float64"):
-            jax.eval_shape(
-                lambda value: study.at({path: value}).problem.mixture(study.precision),
-                jax.ShapeDtypeStruct((), study.precision),
-            )
+            traced = jax.ShapeDtypeStruct((), study.precision)
+            jax.eval_shape(lambda value: study.check_traced(path, value), traced)
     except (TypeError, ValueError, jax.errors.JAXTypeError):
         return True  # `at` has taken each value as it is: only a traced one is refused
     return False

@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmlr.study.declare.errors import Path, StudyError
+
 ZIP, UNION = "zip", "point"
+MOST_POINTS = 10**6
 
 
 class Axis(NamedTuple):
@@ -28,23 +31,33 @@ class Axis(NamedTuple):
         return len(next(iter(self.columns.values())))
 
 
-def paths(grid: Any) -> Iterator[tuple[str, Any]]:
-    """Every path of a grid with what is declared for it.
+def paths(grid: Any) -> Iterator[tuple[str, Any, Path]]:
+    """Every path of a grid, what is declared for it, and where in the study that stands.
 
     Raises:
-      ValueError: the grid is not made of tables.
+      StudyError: the grid is not made of tables.
     """
-    for part in grid if isinstance(grid, list | tuple) else [grid]:
+    for place, part in _each(("grid",), grid):
         if not isinstance(part, Mapping):
-            raise ValueError(f"grid must be a table, or a list of tables, not {part!r}")
+            raise StudyError(place, f"grid must be a table, or a list of tables, not {part!r}")
         for key, declared in part.items():
             if key != ZIP:
-                yield key, declared
+                yield key, declared, (*place, key)
                 continue
-            for group in declared if isinstance(declared, list | tuple) else [declared]:
+            for inner, group in _each((*place, ZIP), declared):
                 if not isinstance(group, Mapping) or not group or ZIP in group:
-                    raise ValueError(f"grid.zip must be a table of lists, or a list of tables, not {group!r}")
-                yield from group.items()
+                    reason = f"grid.zip must be a table of lists, or a list of tables, not {group!r}"
+                    raise StudyError(inner, reason)
+                for path, column in group.items():
+                    yield path, column, (*inner, path)
+
+
+def _each(place: Path, node: Any) -> Iterator[tuple[Path, Any]]:
+    """A table, or the tables of a list, with where they stand."""
+    if isinstance(node, list | tuple):
+        yield from (((*place, k), part) for k, part in enumerate(node))
+    else:
+        yield place, node
 
 
 def values(path: str, declared: Any) -> list[Any]:
@@ -76,6 +89,8 @@ def _range(path: str, declared: Mapping[str, Any]) -> list[float]:
     first, last, count = ends
     if not isinstance(count, int) or count < 1:
         raise ValueError(f"grid: {path}: the count must be a whole number of at least 1, not {count!r}")
+    if count > MOST_POINTS:
+        raise ValueError(f"grid: {path}: the count must be at most {MOST_POINTS:,}, not {count:,}")
     if kind == "logspace" and (first <= 0 or last <= 0):
         raise ValueError(f"grid: {path}: both ends of logspace must be greater than 0, not {first}, {last}")
     spaced = np.linspace(first, last, count) if kind == "linspace" else np.geomspace(first, last, count)
@@ -98,17 +113,18 @@ def axes(grid: Any) -> list[Axis]:
     wanted = {path for part in parts for path in part}
     for part in parts:
         for path in sorted(wanted - set(part)):
-            raise ValueError(f"grid: every grid of a list must have the same paths; one lacks {path}")
+            reason = f"grid: every grid of a list must have the same paths; one lacks {path}"
+            raise StudyError(("grid",), reason)
     merged: dict[tuple[Any, ...], None] = {}
     order = list(parts[0]) if parts else []
     for part in parts:
         merged |= dict.fromkeys(zip(*(map(_frozen, part[path]) for path in order), strict=True))
-    found = {_frozen(value): value for part in parts for path in order for value in part[path]}
-    return [Axis(UNION, {path: [found[row[k]] for row in merged] for k, path in enumerate(order)})]
+    thawed = {_frozen(value): value for part in parts for path in order for value in part[path]}
+    return [Axis(UNION, {path: [thawed[row[k]] for row in merged] for k, path in enumerate(order)})]
 
 
 def _product(grid: Mapping[str, Any]) -> list[Axis]:
-    found = []
+    product = []
     for key, declared in grid.items():
         groups = declared if key == ZIP and isinstance(declared, list | tuple) else [declared]
         for group in groups:
@@ -118,23 +134,23 @@ def _product(grid: Mapping[str, Any]) -> list[Axis]:
             lengths = {path: len(column) for path, column in columns.items()}
             if len({*lengths.values()}) > 1:
                 said = ", ".join(f"{path} has {length}" for path, length in lengths.items())
-                raise ValueError(f"grid.zip: lists must be of one length; {said}")
-            found.append(Axis(next(iter(columns)), columns))
+                raise StudyError(("grid", ZIP), f"grid.zip: lists must be of one length; {said}")
+            product.append(Axis(next(iter(columns)), columns))
     seen: set[str] = set()
-    for axis in found:
+    for axis in product:
         for path in axis.columns:
             if path in seen:
-                raise ValueError(f"grid: {path} must not occur twice")
+                raise StudyError(("grid", path), f"grid: {path} must not occur twice")
             seen.add(path)
-    return found
+    return product
 
 
-def points(found: Sequence[Axis]) -> dict[str, list[Any]]:
+def points(axes: Sequence[Axis]) -> dict[str, list[Any]]:
     """All combinations of the axes' positions, the last axis fastest: path -> one value a point."""
-    at = np.indices([len(axis) for axis in found]).reshape(len(found), math.prod(map(len, found)))
+    at = np.indices([len(axis) for axis in axes]).reshape(len(axes), math.prod(map(len, axes)))
     return {
         path: [column[k] for k in positions]
-        for axis, positions in zip(found, at, strict=True)
+        for axis, positions in zip(axes, at, strict=True)
         for path, column in axis.columns.items()
     }
 
@@ -146,6 +162,15 @@ def label(value: Any) -> Any:
         options = ", ".join(f"{key}={label(x)}" for key, x in value.items() if x is not kind)
         return f"{kind}({options})" if kind and options else str(kind or options)
     return value if is_number(value) else str(value)
+
+
+def representatives(values: Sequence[Any]) -> list[Any]:
+    """Values that stand for a column where only their range and wholeness count: the ends of both kinds."""
+    kinds: dict[tuple[type, Any], list[Any]] = {}
+    for value in values:
+        kind = value == int(value) if math.isfinite(value) else repr(value)
+        kinds.setdefault((type(value), kind), []).append(value)
+    return [end for column in kinds.values() for end in (min(column), max(column))]
 
 
 def is_number(value: Any) -> bool:

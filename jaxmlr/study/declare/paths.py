@@ -1,5 +1,6 @@
 """Numbers and choices inside nested tables and dataclasses: found, replaced, checked, made plain."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,51 +8,70 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmlr.study.declare import resolve
+from jaxmlr.study.declare.errors import Path, StudyError, check_key, dotted
 
 
-def from_table(path: str, kind: type, table: Mapping[str, Any]) -> Any:
+def from_table(path: Path, kind: type, table: Mapping[str, Any]) -> Any:
     """A dataclass from a table with the names of its fields.
 
     Raises:
-      ValueError: a name is unknown or missing.
+      StudyError: a name is unknown or missing.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    prefix = "" if path == "study" else f"{path}."
     for key in table:
-        resolve.known(path, key, fields)
+        check_key(path, key, fields)
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in table:
-            raise ValueError(f"{prefix}{name} is missing")
+            raise StudyError(path, f"{dotted((*path, name))} is missing")
     return kind(**table)
 
 
+def with_field(node: Any, **changes: Any) -> Any:
+    """A copy of a frozen dataclass with other values, which are not checked: they may be traced."""
+    changed = copy.copy(node)
+    for name, value in changes.items():
+        object.__setattr__(changed, name, value)
+    return changed
+
+
 def replaced(node: Any, keys: Sequence[str], value: Any, path: str, *, existing: bool = False) -> Any:
-    """`node` with the leaf at `keys` replaced; only options of methods and processes may be new."""
+    """`node` with the leaf at `keys` replaced; only options of methods and processes may be new.
+
+    Args:
+      node: nested tables and dataclasses.
+      keys: the parts of `path` between its dots; a key of a table may have dots itself.
+      value: what stands there from now on; it is not checked.
+      path: what messages call the leaf.
+      existing: refuse to put one kind of value in the place of another, as an axis of a grid must not.
+
+    Raises:
+      StudyError: there is no such leaf.
+    """
     if not keys:
         if existing:
             _check_leaf(path, node, value)
         return value
     head, *rest = keys
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        resolve.known(path, head, [field.name for field in dataclasses.fields(node)])
-        return dataclasses.replace(
-            node, **{head: replaced(getattr(node, head), rest, value, path, existing=existing)}
-        )
+        check_key((path,), head, [field.name for field in dataclasses.fields(node)])
+        changed = replaced(getattr(node, head), rest, value, path, existing=existing)
+        return with_field(node, **{head: changed})
     if not isinstance(node, Mapping):
-        raise ValueError(f"{path}: there is nothing called {head!r} inside a value")
-    if ".".join(keys) in node:  # a key that has dots itself, as the grid's have
-        head, rest = ".".join(keys), []
+        raise StudyError((path,), f"{path}: there is nothing called {head!r} inside a value")
+    for k in range(len(keys), 0, -1):
+        if ".".join(keys[:k]) in node:
+            head, rest = ".".join(keys[:k]), list(keys[k:])
+            break
     if rest and head not in node:
-        resolve.known(path, head, node)
+        check_key((path,), head, node)
     return {**node, head: replaced(node.get(head), rest, value, path, existing=existing)}
 
 
 def _check_leaf(path: str, node: Any, value: Any) -> None:
-    """Raise ValueError unless a value of an axis may stand where `node` stood."""
+    """Raise StudyError unless a value of an axis may stand where `node` stood."""
     if path.endswith(".method"):
-        raise ValueError(f"grid: {path} is not a number")
+        raise StudyError((path,), f"{path} is not a number")
     if isinstance(value, str) and (
         isinstance(node, str) or (node is None and path.startswith("estimators."))
     ):
@@ -63,12 +83,12 @@ def _check_leaf(path: str, node: Any, value: Any) -> None:
     wanted_kind = "a table" if isinstance(node, Mapping) and path.count(".") else "a number"
     whole = dataclasses.is_dataclass(node) or isinstance(node, Mapping | Sequence)
     if whole and not isinstance(node, str):
-        raise ValueError(f"grid: {path} is not {wanted_kind}")
-    numbers(f"grid: {path}", value, scalar=True)
+        raise StudyError((path,), f"{path} is not {wanted_kind}")
+    check_numbers((path,), value, scalar=True)
 
 
-def numbers(path: str, value: Any, *, scalar: bool = False) -> None:
-    """Raise ValueError unless `value` is made of numbers, or is one."""
+def check_numbers(path: Path, value: Any, *, scalar: bool = False) -> None:
+    """Raise StudyError unless `value` is made of numbers, or is one."""
     if isinstance(value, jax.core.Tracer):
         return
     try:
@@ -76,7 +96,7 @@ def numbers(path: str, value: Any, *, scalar: bool = False) -> None:
     except ValueError:
         array = np.asarray(None)
     if array.dtype.kind not in "fiu" or (scalar and array.ndim):
-        raise ValueError(f"{path} must be {'a number' if scalar else 'numbers'}, not {value!r}")
+        raise StudyError(path, f"{dotted(path)} must be {'a number' if scalar else 'numbers'}, not {value!r}")
 
 
 def name_of(value: Any) -> Any:

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr import _check
 from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.processes import Process
 from jaxmlr.mixture import Mixture
-from jaxmlr.study.declare import resolve
-from jaxmlr.study.declare.paths import numbers
+from jaxmlr.study.declare import check, resolve
+from jaxmlr.study.declare.errors import StudyError, blamed_on
+from jaxmlr.study.declare.paths import check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +24,13 @@ class Problem:
     Attributes:
       process: `{kind, **parameters}` of a function in `jaxmlr.processes`.
       coefficients: (d,) with `p`, the symmetric model; (K, d) with `weights`, the general one.
-      p: share of the component +beta, in (0, 1).
-      weights: (K,) shares of the components, sum 1.
+      p: probability of the component +beta, in (0, 1).
+      weights: (K,) probabilities of the components, sum 1.
       noise_variance: sigma^2, one number or (K,).
       noise: `{kind, **parameters}` of a function in `jaxmlr.disturbances`; None means normal.
+
+    Raises:
+      StudyError: anything is of the wrong kind, shape or range.
     """
 
     process: Mapping[str, Any]
@@ -37,33 +42,48 @@ class Problem:
 
     def __post_init__(self) -> None:
         """Check shapes and ranges."""
+        self.check_values()
+        self.check_shapes()
+
+    def check_values(self) -> None:
+        """Raise StudyError unless all values are of the right kind and range."""
         if not isinstance(self.process, Mapping):
-            raise ValueError(f"problem.process must be a table with a kind, not {self.process!r}")
+            reason = f"problem.process must be a table with a kind, not {self.process!r}"
+            raise StudyError(("problem", "process"), reason)
         if self.noise is not None and not isinstance(self.noise, Mapping):
-            raise ValueError(f"problem.noise must be a table with a kind, not {self.noise!r}")
+            reason = f"problem.noise must be a table with a kind, not {self.noise!r}"
+            raise StudyError(("problem", "noise"), reason)
         self.disturbance()
         for name in ("coefficients", "p", "weights", "noise_variance"):
-            value = getattr(self, name)
+            value, path = getattr(self, name), ("problem", name)
             if value is not None:
-                numbers(f"problem.{name}", value, scalar=name == "p")
-                _check.number(f"problem.{name}", value)
+                check_numbers(path, value, scalar=name == "p")
+                with blamed_on(path):
+                    _check.number(f"problem.{name}", value)
         rank = np.ndim(self.coefficients)
         if rank not in (1, 2) or not np.size(self.coefficients):
-            raise ValueError(
-                f"problem.coefficients must be (d,) or (K, d), not of shape {np.shape(self.coefficients)}"
+            raise StudyError(
+                ("problem", "coefficients"),
+                f"problem.coefficients must be (d,) or (K, d), not of shape {np.shape(self.coefficients)}",
             )
         if (rank == 1) == (self.p is None) or (rank == 2) == (self.weights is None):
-            raise ValueError(
-                "problem must have either coefficients (d,) with p, or coefficients (K, d) with weights"
+            raise StudyError(
+                ("problem",),
+                "problem must have either coefficients (d,) with p, or coefficients (K, d) with weights",
             )
         if self.p is not None:
-            _check.number("problem.p", self.p, above=0, below=1)
-        try:
-            self.mixture("float32")
-        except ValueError as error:
-            raise ValueError(f"problem.{error}") from error
+            with blamed_on(("problem", "p")):
+                _check.number("problem.p", self.p, above=0, below=1)
+        for name in ("weights", "noise_variance"):  # each alone, so that the error knows which it is
+            known = {"weights": self.weights, "noise_variance": 1.0, name: getattr(self, name)}
+            with blamed_on(("problem", name), "problem."):
+                resolve.mixture(self.coefficients, self.p, **known, dtype="float32", xp=np)
+        self.regressors()
+
+    def check_shapes(self) -> None:
+        """Raise StudyError unless the process draws regressors (d,)."""
         with jax.enable_x64(False):
-            resolve.fits("problem.process", resolve.process(self.process), self.dim, "float32")
+            check.check_process(("problem", "process"), self.process, self.dim, "float32")
 
     @property
     def dim(self) -> int:
@@ -75,10 +95,12 @@ class Problem:
         """Whether the two lines are known to be opposite."""
         return self.weights is None
 
-    def mixture(self, precision: str) -> Mixture:
-        """The truth, in `precision`."""
+    def mixture(self, precision: str, xp: Any = jnp) -> Mixture:
+        """The truth in `precision`, of arrays of the module `xp`."""
         with jax.enable_x64(precision == "float64"):
-            return resolve.mixture(self.coefficients, self.p, self.weights, self.noise_variance, precision)
+            return resolve.mixture(
+                self.coefficients, self.p, self.weights, self.noise_variance, precision, xp
+            )
 
     def regressors(self) -> Process:
         """The regressor process."""

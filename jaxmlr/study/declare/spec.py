@@ -6,7 +6,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any, Self
 
 import jax
@@ -15,9 +15,17 @@ import numpy as np
 from jaxmlr import _check
 from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import diagnostics, metrics
+from jaxmlr.study.declare import check, resolve, toml_lines
 from jaxmlr.study.declare import grid as grids
-from jaxmlr.study.declare import resolve, toml_lines
-from jaxmlr.study.declare.paths import from_table, name_of, numbers, plain, plain_or_same, replaced
+from jaxmlr.study.declare.errors import StudyError, blamed_on, check_choice, dotted
+from jaxmlr.study.declare.paths import (
+    from_table,
+    name_of,
+    plain,
+    plain_or_same,
+    replaced,
+    with_field,
+)
 from jaxmlr.study.declare.problem import Problem
 
 SMALL = 10**6  # observations of one method at one grid point
@@ -53,7 +61,7 @@ class Study:
       diagnostics: true adds all of `jaxmlr.diagnostics.METRICS` to the metrics.
 
     Raises:
-      ValueError: anything is missing, unknown, of the wrong kind or out of range; the message names it.
+      StudyError: anything is missing, unknown, of the wrong kind or out of range; the error names it.
     """
 
     name: str
@@ -77,110 +85,115 @@ class Study:
         for name in ("trials", "steps", "seed", "record", "block", "metrics", "grid", "keep"):
             object.__setattr__(self, name, plain_or_same(getattr(self, name)))
         if isinstance(self.problem, Mapping):
-            object.__setattr__(self, "problem", from_table("problem", Problem, self.problem))
+            object.__setattr__(self, "problem", from_table(("problem",), Problem, self.problem))
         if not isinstance(self.problem, Problem):
-            raise ValueError(f"problem must be a table, not {self.problem!r}")
-        if not isinstance(self.name, str) or not self.name or {*self.name} & {"/", "\\"}:
-            raise ValueError(f"name must be a text that can name a file, not {self.name!r}")
-        _check.whole("trials", self.trials, at_least=1)
-        _check.whole("steps", self.steps, at_least=1)
-        _check.whole("seed", self.seed, at_least=0)
-        if self.block is not None:
-            _check.whole("block", self.block, at_least=1)
-        for name, limit in (("trials", 2**31), ("steps", 2**31 - 1), ("seed", 2**32)):
-            if getattr(self, name) >= limit:
-                raise ValueError(f"{name} must be less than {limit}, not {getattr(self, name)}")
-        _check.choice("precision", self.precision, ("float32", "float64"))
-        self._check_record()
-        names = self.metrics
-        if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names):
-            raise ValueError(f"metrics must be a list of names, not {names!r}")
-        for name in self.metrics:
-            resolve.known("metrics", name, metrics.METRICS)
-        if not isinstance(self.diagnostics, bool):
-            raise ValueError(f"diagnostics must be true or false, not {self.diagnostics!r}")
-        if self.diagnostics:
-            names = tuple(dict.fromkeys((*names, *diagnostics.METRICS)))
-            object.__setattr__(self, "metrics", names)
+            raise StudyError(("problem",), f"problem must be a table, not {self.problem!r}")
+        self._check_fields()
+        check.check_record(self.record, self.steps)
+        self._check_metrics()
         with jax.enable_x64(self.precision == "float64"):
             self._check_estimators()
-        self._check_grid()
-        self._check_comparisons()
+            self._check_grid()
+        if self.reference is not None:
+            check_choice(("reference",), self.reference, self.estimators)
+        check.check_until(self.until, self.metrics)
 
-    def _check_record(self) -> None:
-        if isinstance(self.record, Sequence) and not isinstance(self.record, str) and len(self.record):
-            for step in self.record:
-                _check.whole("record", step, at_least=1)
-                if step > self.steps:
-                    raise ValueError(f"record must hold steps up to {self.steps}, not {step}")
-        else:
-            _check.whole("record", self.record, at_least=1)
+    def _check_fields(self) -> None:
+        if not isinstance(self.name, str) or not self.name or {*self.name} & {"/", "\\"}:
+            reason = f"name must be a text that can name a file, not {self.name!r}"
+            raise StudyError(("name",), reason)
+        least = {"trials": 1, "steps": 1, "seed": 0, "keep": 0} | ({} if self.block is None else {"block": 1})
+        for name, at_least in least.items():
+            with blamed_on((name,)):
+                _check.whole(name, getattr(self, name), at_least=at_least)
+        for name, limit in (("trials", 2**31), ("steps", 2**31 - 1), ("seed", 2**32)):
+            if getattr(self, name) >= limit:
+                raise StudyError((name,), f"{name} must be less than {limit}, not {getattr(self, name)}")
+        with blamed_on(("precision",)):
+            _check.choice("precision", self.precision, ("float32", "float64"))
+
+    def _check_metrics(self) -> None:
+        names = self.metrics
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names):
+            raise StudyError(("metrics",), f"metrics must be a list of names, not {names!r}")
+        for name in names:
+            check_choice(("metrics",), name, metrics.METRICS)
+        if not isinstance(self.diagnostics, bool):
+            reason = f"diagnostics must be true or false, not {self.diagnostics!r}"
+            raise StudyError(("diagnostics",), reason)
+        if self.diagnostics:
+            object.__setattr__(self, "metrics", tuple(dict.fromkeys((*names, *diagnostics.METRICS))))
 
     def _check_estimators(self) -> None:
         if not isinstance(self.estimators, Mapping) or not self.estimators:
-            raise ValueError("estimators must be a table with at least one method")
-        truth = self.problem.mixture(self.precision)
+            raise StudyError(("estimators",), "estimators must be a table with at least one method")
+        truth = self.problem.mixture(self.precision, np)
         for name, table in self.estimators.items():
             if not isinstance(name, str) or not name or name.startswith("<"):
-                raise ValueError(f"estimators: a name must be a text and not begin with '<', not {name!r}")
+                reason = f"estimators: a name must be a text and not begin with '<', not {name!r}"
+                raise StudyError(("estimators",), reason)
+            path = ("estimators", name)
             if not isinstance(table, Mapping):
-                raise ValueError(f"estimators.{name} must be a table with a method, not {table!r}")
-            path, data = f"estimators.{name}", (self.problem.dim, self.precision)
-            if resolve.is_batch(path, table):
-                found = resolve.prefix(path, self.make_batch(name), *data)
-            else:
-                made = resolve.estimator(name, table, truth)
-                start, found = resolve.state(path, made, *data)
-                resolve.steps(path, made, start, *data)
-            if found.coefficients.shape != truth.coefficients.shape:
-                raise ValueError(
-                    f"{path}: {table['method']} estimates {found.coefficients.shape[0]}"
-                    f" components, the problem has {truth.coefficients.shape[0]}"
-                )
+                raise StudyError(path, f"estimators.{name} must be a table with a method, not {table!r}")
+            check.check_method(name, table, truth, self.steps, self.precision)
         components = len(truth.weights)
         if components > metrics.MOST_COMPONENTS and {*self.metrics} - {"within_cluster_error"}:
-            raise ValueError(
+            raise StudyError(
+                ("metrics",),
                 f"metrics: only within_cluster_error takes more than {metrics.MOST_COMPONENTS} components,"
-                f" the problem has {components}"
+                f" the problem has {components}",
             )
-        if "scale" in self.metrics and truth.weights.shape != (2,):
-            raise ValueError(
-                f"metrics: scale is defined for 2 components, the problem has {len(truth.weights)}"
-            )
+        if "scale" in self.metrics and components != 2:
+            reason = f"metrics: scale is defined for 2 components, the problem has {components}"
+            raise StudyError(("metrics",), reason)
 
     def _check_grid(self) -> None:
-        for path, declared in grids.paths(self.grid):
+        for path, declared, place in grids.paths(self.grid):
             if path.partition(".")[0] not in ("problem", "estimators"):
-                raise ValueError(f"grid: {path} is neither a number of the problem nor a method's option")
-            values = grids.values(path, declared)
-            for value in values:
+                reason = f"grid: {path} is neither a number of the problem nor a method's option"
+                raise StudyError(place, reason)
+            with blamed_on(place):
+                values = grids.values(path, declared)
+            listed = isinstance(declared, list | tuple)
+            numbers = all(map(grids.is_number, values))
+            for value in grids.representatives(values) if numbers else values:
                 try:
-                    self.at({path: value})
-                except ValueError as error:
-                    text = str(error)
-                    raise ValueError(text if text.startswith("grid: ") else f"grid: {text}") from error
-        for axis in self.axes:
+                    self._check_value(path, value, shapes=not numbers)
+                except StudyError as error:
+                    where = (*place, values.index(value)) if listed else place
+                    raise StudyError(where, f"grid: {error.reason}") from error
+        with blamed_on(("grid",)):
+            axes = self.axes
+        for axis in axes:
             columns = {path: [repr(value) for value in column] for path, column in axis.columns.items()}
             if len(grids.distinct(columns, len(axis))[0]) < len(axis):
-                raise ValueError(f"grid: {axis.name} must not repeat a value: {axis.columns[axis.name]}")
+                reason = f"grid: {axis.name} must not repeat a value: {axis.columns[axis.name]}"
+                raise StudyError(("grid", axis.name), reason)
 
-    def _check_comparisons(self) -> None:
-        _check.whole("keep", self.keep, at_least=0)
-        if self.reference is not None:
-            resolve.known("reference", str(self.reference), self.estimators)
-        if self.until is None:
-            return
-        if not isinstance(self.until, Mapping) or {*self.until} != {"metric", "standard_error"}:
-            raise ValueError(
-                f"until must be a table of a metric and a standard_error, such as"
-                f' {{ metric = "{self.metrics[0]}", standard_error = 0.001 }}, not {self.until!r}'
-            )
-        resolve.known("until.metric", str(self.until["metric"]), self.metrics)
-        numbers("until.standard_error", self.until["standard_error"], scalar=True)
-        _check.number("until.standard_error", self.until["standard_error"], above=0)
+    def _check_value(self, path: str, value: Any, *, shapes: bool) -> None:
+        """Raise StudyError unless `value` may stand at `path`; shapes are those of the study for numbers."""
+        changed = self.at({path: value})
+        if path.startswith("problem."):
+            changed.problem.check_values()
+            if shapes:
+                changed.problem.check_shapes()
+        truth = changed.problem.mixture(self.precision, np)
+        for name, table in changed.estimators.items():
+            if path.startswith(f"estimators.{name}."):
+                check.check_method(name, table, truth, self.steps, self.precision)
+
+    def check_traced(self, path: str, value: jax.Array) -> None:
+        """Raise ValueError or TypeError unless a traced number may stand at `path` when it is computed."""
+        changed = self.at({path: value})
+        truth = changed.problem.mixture(self.precision)
+        changed.problem.regressors()
+        changed.problem.disturbance()
+        for name, table in changed.estimators.items():
+            if path.startswith(("problem.", f"estimators.{name}.")):
+                check.check_method(name, table, truth, self.steps, self.precision)
 
     @classmethod
-    def from_toml(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
+    def from_toml(cls, path: str | FilePath, overrides: Mapping[str, Any] | None = None) -> Self:
         """Read a study.
 
         Args:
@@ -189,25 +202,27 @@ class Study:
 
         Raises:
           OSError: the file cannot be read.
-          ValueError: it is not TOML, or not a study.
+          StudyError: it is not TOML, or not a study; the error names the line.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = FilePath(path).read_text(encoding="utf-8")
             table = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not TOML: {error}") from error
+            raise StudyError((), f"{path} is not TOML: {error}") from error
+        changed = overrides or {}
         try:
-            axes = dict(grids.paths(table.get("grid", {})))
-            for key, value in (overrides or {}).items():
+            axes = {axis for axis, _, _ in grids.paths(table.get("grid", {}))}
+            for key, value in changed.items():
                 if key in axes:
-                    raise ValueError(f"{key} is an axis of the grid; set grid.{key} to a list instead")
+                    reason = f"{key} is an axis of the grid; set grid.{key} to a list instead"
+                    raise StudyError((key,), reason)
                 table = replaced(table, key.split("."), value, key)
-            return from_table("study", cls, table)
-        except ValueError as error:
-            line = toml_lines.line_of(text, str(error))
-            if line is None:
+            return from_table((), cls, table)
+        except StudyError as error:
+            line = toml_lines.line_of(text, error.path)
+            if line is None or any(f"{dotted(error.path)}.".startswith(f"{key}.") for key in changed):
                 raise
-            raise ValueError(f"{error} ({path}, line {line})") from error
+            raise StudyError(error.path, error.reason, f"{path}, line {line}") from error
 
     def to_table(self) -> dict[str, Any]:
         """Plain nested dictionaries, as a TOML file has them; absent values are left out."""
@@ -233,12 +248,12 @@ class Study:
     def _streamed(self) -> Sequence[int]:
         if not isinstance(self.record, int):
             return self.record
-        found = [] if self.record == 1 else [1]
-        for remaining in range(min(self.record, self.steps) - len(found), 0, -1):
-            last = found[-1] if found else 0
+        spaced = [] if self.record == 1 else [1]
+        for remaining in range(min(self.record, self.steps) - len(spaced), 0, -1):
+            last = spaced[-1] if spaced else 0
             ratio = (self.steps / max(last, 1)) ** (1 / remaining)
-            found.append(max(last + 1, round(last * ratio)) if remaining > 1 else self.steps)
-        return found
+            spaced.append(max(last + 1, round(last * ratio)) if remaining > 1 else self.steps)
+        return spaced
 
     @property
     def block_size(self) -> int:
@@ -275,7 +290,7 @@ class Study:
 
     def at(self, point: Mapping[str, Any]) -> Self:
         """This study without its grid, with what is at the given paths replaced, perhaps by traced values."""
-        study = dataclasses.replace(self, grid={})
+        study = with_field(self, grid={})
         for path, value in point.items():
             study = replaced(study, path.split("."), value, path, existing=True)
         return study
@@ -284,7 +299,7 @@ class Study:
     def batch(self) -> tuple[str, ...]:
         """Names of the batch methods."""
         tables = self.estimators.items()
-        return tuple(name for name, table in tables if resolve.is_batch(f"estimators.{name}", table))
+        return tuple(name for name, table in tables if resolve.is_batch(name, table))
 
     @property
     def recursive(self) -> tuple[str, ...]:

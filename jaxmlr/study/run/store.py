@@ -62,7 +62,7 @@ def _own_methods(study: Study) -> dict[str, str]:
         method = table["method"]
         if isinstance(method, str) and ":" not in method:
             continue
-        function = resolve.factory(f"estimators.{name}", method)
+        function = resolve.factory(("estimators", name), method)
         again: Any = sys.modules.get(getattr(function, "__module__", ""))
         for key in getattr(function, "__qualname__", "<unnamed>").split("."):
             again = getattr(again, key, None)

@@ -6,7 +6,7 @@ import pytest
 
 from jaxmlr.study import Study, run_study
 from jaxmlr.study.compute import program as programs
-from jaxmlr.study.compute.plan import plan
+from jaxmlr.study.compute.plan import is_static, plan
 
 METHODS = {
     "seed": {"method": "two_step", "bound": 2.0},
@@ -65,6 +65,21 @@ def test_every_point_is_the_study_of_that_point(name):
                 atol=1e-10,
                 err_msg=f"{name} {point} {variable}",
             )
+
+
+@pytest.mark.parametrize(
+    ("path", "numbers", "static"),
+    [
+        ("problem.p", [0.6, 0.7], False),
+        ("problem.process.scale", [0.1, 0.2], False),
+        ("estimators.seed.bound", [1.0, 2.0], False),
+        ("estimators.seed.gain", ["em", "newton"], True),
+        ("estimators.em.ridge", [0.1, 0.2], False),
+        ("estimators.em.max_iterations", [3, 9], True),
+    ],
+)
+def test_numbers_that_a_method_cannot_take_traced_are_choices(path, numbers, static):
+    assert is_static(study({path: numbers}, estimators=METHODS | EM), path, numbers) is static
 
 
 def rows(grid):

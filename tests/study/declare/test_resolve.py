@@ -7,20 +7,21 @@ import pytest
 
 from jaxmlr import Estimator, Info, batch, oracle, recursive, registry, symmetric, two_step
 from jaxmlr.data import processes
-from jaxmlr.study.declare import resolve
+from jaxmlr.study.declare import check, resolve
+from jaxmlr.study.declare.errors import check_key
 
 TRUTH = symmetric(jnp.array([1.0, -1.5]), 0.7, 0.5)
 
 
 @pytest.mark.parametrize("name", registry.RECURSIVE)
 def test_every_method_that_is_named_exists(name):
-    assert resolve.factory("here", name) is getattr(recursive, name)
+    assert resolve.factory(("here",), name) is getattr(recursive, name)
     assert not resolve.is_batch("here", {"method": name})
 
 
 @pytest.mark.parametrize("name", registry.BATCH)
 def test_every_batch_method_that_is_named_exists(name):
-    assert resolve.factory("here", name) is getattr(batch, name)
+    assert resolve.factory(("here",), name) is getattr(batch, name)
     assert resolve.is_batch("here", {"method": name})
 
 
@@ -65,15 +66,14 @@ def test_tables_inside_a_table_are_checked(change, message):
 
 @pytest.mark.parametrize("name", resolve.PROCESSES)
 def test_every_process_that_is_named_exists_and_fits_any_dimension(name):
-    made = resolve.process({"kind": name})
     for dim in (2 if name == "closed_loop" else 1, 4):
-        resolve.fits("here", made, dim, "float64")
+        check.check_process(("here",), {"kind": name}, dim, "float64")
     assert name in vars(processes)
 
 
 def test_a_method_may_be_a_function_or_where_to_import_it_from():
-    assert resolve.factory("here", two_step) is two_step
-    assert resolve.factory("here", "jaxmlr:two_step") is two_step
+    assert resolve.factory(("here",), two_step) is two_step
+    assert resolve.factory(("here",), "jaxmlr:two_step") is two_step
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_method_may_be_a_function_or_where_to_import_it_from():
 )
 def test_an_unknown_name_suggests_the_nearest_or_lists_all(name, hint):
     with pytest.raises(ValueError, match=rf"^here: unknown name '{name}'; {hint}"):
-        resolve.known("here", name, ["scale", "bound"])
+        check_key(("here",), name, ["scale", "bound"])
 
 
 def test_facts_of_the_problem_are_filled_in_unless_the_table_has_them():
@@ -118,9 +118,9 @@ def drifting(dtype):
 @pytest.mark.parametrize("change", [lambda x: x.astype(jnp.float32), lambda x: x[:1], lambda x: (x, x)])
 def test_a_step_that_changes_its_state_is_refused(change):
     made = drifting(change)
-    start, _ = resolve.state("here", made, 2, "float64")
+    start, _ = check.check_state(("here",), made, 2, "float64")
     with pytest.raises(ValueError, match=r"^here: the state must"):
-        resolve.steps("here", made, start, 2, "float64")
+        check.check_steps(("here",), made, start, 2, "float64")
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError])
@@ -129,12 +129,11 @@ def test_what_goes_wrong_in_a_step_is_one_line_that_names_the_method(error):
         raise error("first line\nsecond line")
 
     made = oracle(TRUTH)._replace(step=step)
-    start, mixture = resolve.state("here", made, 2, "float64")
-    assert mixture.coefficients.shape == (2, 2)
+    start, _ = check.check_state(("here",), made, 2, "float64")
     with pytest.raises(ValueError, match=r"^here: first line$"):
-        resolve.steps("here", made, start, 2, "float64")
+        check.check_steps(("here",), made, start, 2, "float64")
     with pytest.raises(ValueError, match=r"^here: the mixture has d = 2, the data d = 3"):
-        resolve.state("here", made, 3, "float64")
+        check.check_state(("here",), made, 3, "float64")
 
 
 def test_shapes_are_found_without_running_anything():
@@ -143,6 +142,6 @@ def test_shapes_are_found_without_running_anything():
         return jax.random.normal(key, (dim,), dtype)
 
     made = Estimator(init, lambda state, row: (state, Info(jnp.int32(0), row[1])), lambda state: TRUTH)
-    start, _ = resolve.state("here", made, 2, "float32")
+    start, _ = check.check_state(("here",), made, 2, "float32")
     assert (start.shape, start.dtype) == ((2,), jnp.float32)
-    resolve.steps("here", made, start, 2, "float32")
+    check.check_steps(("here",), made, start, 2, "float32")

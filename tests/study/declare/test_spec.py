@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 import tomllib
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxmlr import oracle
-from jaxmlr.study import Problem, Study
+from jaxmlr import oracle, two_step
+from jaxmlr.study import Problem, Study, StudyError
 
 ROWS = {
     "name": "tiny",
@@ -342,6 +343,34 @@ def test_a_point_of_the_grid_replaces_numbers_perhaps_by_traced_ones():
     assert study.problem.p == 0.6
     weights = jax.jit(lambda p: study.at({"problem.p": p}).problem.mixture("float64").weights)(0.8)
     np.testing.assert_allclose(weights, [0.8, 0.2], rtol=1e-15)
+
+
+def test_a_grid_builds_no_method_again_and_is_read_fast():
+    calls = []
+
+    def mine(noise_variance=1.0, *, gain=1.0):
+        calls.append(gain)
+        return two_step(noise_variance)
+
+    began = time.process_time()
+    many = {"linspace": [0.55, 0.95, 100]}
+    study = tiny(
+        estimators={"mine": {"method": mine}, "paper": ROWS["estimators"]["paper"]},
+        grid={"problem.p": many, "estimators.paper.delta": many},
+    )
+    assert study.size == 10_000
+    assert calls == [1.0]
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan])
+@pytest.mark.parametrize("place", [0, 500, 999])
+def test_a_wrong_value_in_a_long_axis_is_named(wrong, place):
+    path, values = "estimators.paper.delta", [k / 1000 for k in range(1000)]
+    values[place:place] = [wrong]
+    with pytest.raises(StudyError, match=rf"delta must be .*, not {wrong}$") as caught:
+        tiny(grid={path: values})
+    assert caught.value.path == ("grid", path, place)
 
 
 # ---- the fingerprint ---------------------------------------------------------------------------------
