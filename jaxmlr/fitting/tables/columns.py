@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jaxmlr.fitting.tables import numerals
 from jaxmlr.fitting.tables.formula import Formula, quoted
 
 MOST_LEVELS = 20  # of a text column that becomes a factor without being asked to
 _LIKE_NUMBER = re.compile(r"\s*[-+<>~(]*\s*[^\w\s]?\s*[.,]?\d")
-_LIKE_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?\s*")
 
 
 def typed(frame: pd.DataFrame, formula: Formula, levels: Mapping[str, list[str]] | None) -> pd.DataFrame:
@@ -58,6 +58,13 @@ def is_empty(values: "pd.Series[Any]") -> bool:
     return len(values) > 0 and bool(values.isna().all())
 
 
+def counts_rows(values: "pd.Series[Any]") -> bool:
+    """Whether the entries are 0, 1, 2, ... or 1, 2, 3, ..."""
+    if len(values) < 10 or not pd.api.types.is_integer_dtype(values.dtype) or values.iloc[0] not in (0, 1):
+        return False
+    return bool((values.to_numpy() - values.iloc[0] == np.arange(len(values))).all())
+
+
 def _typed(
     values: "pd.Series[Any]", word: str, formula: Formula, levels: Mapping[str, list[str]] | None
 ) -> "pd.Series[Any]":
@@ -84,7 +91,7 @@ def _typed(
     like_numbers = text.dropna().map(lambda entry: bool(_LIKE_NUMBER.match(entry)))
     if levels is not None or number:
         raise ValueError(f"{what}; {_missing(text[row])}")
-    if text.dropna().map(lambda entry: bool(_LIKE_DATE.fullmatch(entry))).all():
+    if numerals.looks_like_dates(text.dropna()):
         raise ValueError(f"column {name!r} holds dates; --dates makes them numbers of days, or leave it out")
     if 2 * like_numbers.sum() >= len(like_numbers):
         raise ValueError(f"{what}; {_missing(text[row])}, C({quoted(name)}) in the formula makes a factor")

@@ -13,7 +13,7 @@ import pandas as pd
 from formulaic.errors import DataMismatchWarning
 
 from jaxmlr.fitting.tables import columns, formula
-from jaxmlr.fitting.tables.formula import Formula
+from jaxmlr.fitting.tables.formula import Formula, quoted
 from jaxmlr.fitting.tables.functions import FUNCTIONS
 
 _CONTEXT = {name: function for name, function in FUNCTIONS.items() if function is not None}
@@ -159,6 +159,9 @@ def read_formula(
     if "." in right:
         unused = [name for name in empty if name not in parsed.columns.values()]
         notes += tuple(f"column {name!r} is empty and left out" for name in unused)
+        for name in dict.fromkeys(parsed.columns.values()):
+            if columns.counts_rows(frame[name]):
+                notes += (f"column {name!r} counts the rows; '. - {quoted(name)}' leaves it out",)
     return parsed, notes
 
 

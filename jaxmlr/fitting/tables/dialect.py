@@ -110,6 +110,7 @@ def recognise(sample: bytes, whole: bool, name: str, reading: Reading) -> Dialec
         notes.append(f"the first row, {', '.join(map(repr, units[:5]))}, holds units and is left out")
         columns = [(each, entries[1:]) for each, entries in columns]
         first = lines.index(body[1 if first > at else 0], first) + 1
+    _check_begins(columns, name)
     marks = numerals.marks(columns, separator, reading.decimal, reading.thousands)
     sentence = _sentence(separator, marks, encoding, comment if at or commented else None)
     return Dialect(
@@ -235,7 +236,7 @@ def _names(header: list[str], rows: Sequence[Sequence[str]], name: str) -> tuple
 
 def _are_row_names(rows: Sequence[Sequence[str]]) -> bool:
     """Whether a first column without a heading names rows, and the first row is not the header itself."""
-    columns = [("", [row[i] for row in rows if i < len(row)]) for i in range(1, len(rows[0]))]
+    columns = [("", [row[i] for row in rows if i < len(row)]) for i in range(1, max(map(len, rows)))]
     return len({row[0] for row in rows if row}) == len(rows) and not _has_units(columns)
 
 
@@ -250,6 +251,20 @@ def _has_units(columns: Sequence[tuple[str, Sequence[str]]]) -> bool:
     ]
     words = [each[0] for each in numeric if not numerals.is_missing(each[0])]
     return bool(words) and not any(map(numerals.is_number, words)) and len(words) == len(numeric)
+
+
+def _check_begins(columns: Sequence[tuple[str, Sequence[str]]], name: str) -> None:
+    """Raise ValueError where rows of words stand in front of numbers: the header is not the first line."""
+    numeric = [entries for _, entries in columns if 2 * sum(map(numerals.is_number, entries)) > len(entries)]
+    words = [
+        next((k for k, each in enumerate(entries) if numerals.is_number(each)), 0) for entries in numeric
+    ]
+    present = any(not numerals.is_missing(entries[0]) for entries in numeric if entries)
+    if words and min(words) > 0 and present:
+        raise ValueError(
+            f"{name}: {min(words)} rows of words stand between the first line and the numbers:"
+            f" give --skip-rows {min(words)} if the last of them is the header, or take them out"
+        )
 
 
 def _sentence(separator: str, marks: Marks, encoding: str, comment: str | None) -> list[str]:

@@ -15,7 +15,12 @@ _BLANKS = " \u00a0\u202f'\u2019"  # that set groups of three digits apart, and n
 _NUMBER = re.compile(
     rf"\s*{_CURRENCY}?\s*[-+\u2212]?\s*{_CURRENCY}?\s*([\d.,{_BLANKS}]*\d[.,]?)([eE][-+]?\d+)?\s*{_CURRENCY}?\s*"
 )
-_DATE = re.compile(r"\s*(\d{4}-\d{1,2}-\d{1,2}|\d{4}/\d{1,2}/\d{1,2})([T ]\d.*)?\s*")
+_NONE = (".", "?", "n.a.", "N.A.")  # stand for a missing number where all other entries are numbers
+_DATE = re.compile(
+    r"\s*(?:(?P<iso>\d{4}[-/]\d{1,2}[-/]\d{1,2})(?:[T ]\d.*)?"
+    r"|(?P<first>\d{1,2})(?P<sign>[-/.])(?P<second>\d{1,2})(?P=sign)\d{4}"
+    r"|\d{1,2}[- ][A-Za-z]{3}[- ]\d{4})\s*"
+)
 
 
 class Marks(NamedTuple):
@@ -57,7 +62,7 @@ def marks(
     for name, entries in columns:
         numbers = [entry for entry in entries if not is_missing(entry)]
         matches = [_NUMBER.fullmatch(entry) for entry in numbers]
-        if not numbers or not all(matches):
+        if not numbers or not all(matches) or looks_like_dates(numbers):
             continue
         for entry, match in zip(numbers, matches, strict=True):
             sign, sure = _decimal(match[1] if match else "")
@@ -97,22 +102,26 @@ def _decimal(digits: str) -> tuple[str, bool]:
 
 
 def numbers(text: "pd.Series[Any]", marks: Marks) -> "tuple[pd.Series[Any], str] | None":
-    """A column of text as float64, and what was taken off, or None if an entry is not a number.
+    """A column of text as float64, and what was done for it, or None if an entry is not a number.
 
     Args:
       text: entries, NaN where missing.
       marks: of the table.
 
     Returns:
-      The numbers and a few words such as "currency signs", empty if there were only decimal signs.
+      The numbers and a few words on what was done, empty if there were only decimal signs.
     """
     present = text.dropna().astype(str)
+    none = present.str.strip().isin(_NONE)
+    missing, present = sorted(set(present[none].str.strip())), present[~none]
+    if present.empty:
+        return None
     groups = _BLANKS + marks.thousands
     whole = rf"(?:\d{{1,3}}(?P<group>[{groups}])\d{{3}}(?:(?P=group)\d{{3}})*|\d+)"
     sign, point = r"\s*(?P<sign>[-+\u2212]?)\s*", re.escape(marks.decimal)
     pattern = re.compile(
         rf"\s*(?P<before>{_CURRENCY}?){sign}(?P<within>{_CURRENCY}?)\s*"
-        rf"(?P<number>{whole}?(?:{point}\d*)?(?:[eE][-+]?\d+)?)\s*(?P<after>{_CURRENCY}?)\s*"
+        rf"(?P<number>{whole}?(?:{point}\d*)?(?:[eEdD][-+]?\d+)?)\s*(?P<after>{_CURRENCY}?)\s*"
     )
     if not all(map(pattern.fullmatch, present.iloc[:100])):
         return None
@@ -123,36 +132,57 @@ def numbers(text: "pd.Series[Any]", marks: Marks) -> "tuple[pd.Series[Any], str]
     currencies = {match["before"] + match["within"] + match["after"] for match in found}
     if len(currencies - {""}) > 1 or any(len(each) > 1 for each in currencies):
         return None
-    plain = str.maketrans({mark: "" for mark in groups} | {marks.decimal: "."})
+    plain = str.maketrans({mark: "" for mark in groups} | {marks.decimal: ".", "d": "e", "D": "e"})
     values = [
         float(("-" if match["sign"] in ("-", "\u2212") else "") + match["number"].translate(plain))
         for match in found
     ]
     taken = ["currency signs"] * bool(currencies - {""})
+    said = [f"{', '.join(map(repr, missing))} stands for a missing entry"] if missing else []
     groupings = sorted({match["group"] for match in found} - {None})
     taken += [f"thousands {mark!r}" for mark in groupings]
     series = pd.Series(values, index=present.index, dtype=np.float64).reindex(text.index)
-    return series.rename(text.name), " and ".join(taken)
+    said += [f"{' and '.join(taken)} are taken off"] if taken else []
+    return series.rename(text.name), "; ".join(said)
 
 
 def looks_like_dates(entries: Iterable[str]) -> bool:
-    """Whether all entries are dates, year first."""
-    return all(_DATE.fullmatch(entry) for entry in entries)
+    """Whether all entries are dates, in one of the forms that `days` reads."""
+    return all(map(_DATE.fullmatch, entries))
 
 
 def days(dates: "pd.Series[Any]") -> "pd.Series[Any]":
     """Dates as numbers of days since 1970-01-01, with the time of the day as a fraction, in UTC.
 
+    Args:
+      dates: of a type of dates, or text as 2024-01-31, 31.01.2024, 31/01/2024, 01/31/2024 or 31-Jan-2024.
+
     Raises:
-      ValueError: a text that is no date with the year first, as in ISO 8601.
+      ValueError: it is not certain whether the day or the month comes first.
     """
-    if not pd.api.types.is_datetime64_any_dtype(dates.dtype):
-        text = dates.astype(object).where(dates.notna(), None)
-        stamps = pd.to_datetime(text.str.replace("/", "-"), format="ISO8601", utc=True, errors="coerce")
-        bad = dates.notna() & stamps.isna()
-        if bad.any():
-            raise ValueError(f"row {bad.idxmax()}, column {dates.name!r}: {dates[bad.idxmax()]!r} is no date")
-    else:
+    if pd.api.types.is_datetime64_any_dtype(dates.dtype):
         stamps = pd.to_datetime(dates, utc=True)
-    passed = stamps - pd.Timestamp(0, tz="UTC")
+    else:
+        text = dates.dropna().astype(str).str.strip()
+        stamps = pd.to_datetime(text.str.replace("/", "-"), format=_format(dates.name, text), utc=True)
+    passed = stamps.reindex(dates.index) - pd.Timestamp(0, tz="UTC")
     return (passed / pd.Timedelta(days=1)).astype(np.float64).rename(dates.name)
+
+
+def _format(name: Any, text: "pd.Series[Any]") -> str:
+    matches = [match for match in map(_DATE.fullmatch, text) if match is not None]
+    if all(match["iso"] for match in matches):
+        return "ISO8601"
+    signs = {match["sign"] for match in matches}
+    if len(signs) > 1 or any(match["iso"] for match in matches):
+        raise ValueError(f"column {name!r} has dates in several forms; write them as 2024-01-31")
+    sign = signs.pop()
+    if sign is None:
+        return "%d-%b-%Y" if "-" in text.iloc[0] else "%d %b %Y"
+    if sign == "." or any(int(match["first"]) > 12 for match in matches):
+        return "%d.%m.%Y" if sign == "." else "%d-%m-%Y"
+    if any(int(match["second"]) > 12 for match in matches):
+        return "%m-%d-%Y"
+    raise ValueError(
+        f"column {name!r}: {text.iloc[0]!r} may begin with the day or the month; write dates as 2024-01-31"
+    )

@@ -156,8 +156,8 @@ def _numbers(
     if len(present) and found:
         parsed = numerals.numbers(values, found.marks)
         if parsed is not None:
-            numbers, taken = parsed
-            return numbers, f"column {values.name!r}: {taken} are taken off" if taken else ""
+            numbers, done = parsed
+            return numbers, f"column {values.name!r}: {done}" if done else ""
     return values, ""
 
 

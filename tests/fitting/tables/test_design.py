@@ -83,12 +83,13 @@ def test_new_rows_are_put_into_the_columns_that_were_learnt(frame, right):
 
 
 def test_what_is_left_out_is_said(frame):
-    frame["note"], frame["site"] = np.nan, "a"
+    frame["note"], frame["site"], frame["no"] = np.nan, "a", range(1, 41)
     frame.attrs["notes"] = ("read with separator ';'",)
     design, _ = Design.learn(frame, "y", None)
     assert design.notes == (
         "read with separator ';'",
         "column 'note' is empty and left out",
+        "column 'no' counts the rows; '. - no' leaves it out",
         "column 'site' holds 'a' only and adds no regressor",
     )
     assert not {"note", "site"} & set(design.names)

@@ -54,6 +54,7 @@ READ = {
         "'Unnamed: 0' counts or names rows",
     ),
     "trailing": (written(end=","), ""),
+    "Fortran": ("x,y\n0.15D+01,0.5\n0.120025D+04,2\n-3,4.125\n", ""),
     "trailing rows": ("x,y\n" + written(end=",").split("\n", 1)[1], ""),
 }
 
@@ -83,6 +84,8 @@ REFUSED = {
     "latin": ("x,y\n1,2\nÄ,3\n".encode("cp1252"), "line 3 is not utf-8 (byte 0xc4); give --encoding"),
     "wide": (written().encode("utf-16-le"), "--encoding, for example utf-16"),
     "title": (b"Report of May\n\nx,y\n1,2\n3,4\n", "--skip-rows"),
+    "titles": (b"Site: A\nDate: 2024\n\nx,y\n1,2\n3,4\n5,6\n", "--skip-rows"),
+    "pairs": (b"site,A\ndate,2024-01-01\nx,y\n1,2\n3,4\n5,6\n", "give --skip-rows 2"),
     "too long": (b"x,y\n1,2,3\n1,2,4\n1,3,5\n", "row 1 has 3 entries and the header 2"),
     "twice": (b"x,y,x\n1,2,3\n", "two columns are called 'x'"),
     "two separators": (b"a,b;c,d\n1,2;3,4\n5,6;7,8\n", "--separator ',' or --separator ';'"),
@@ -110,6 +113,10 @@ SETTLED = {
     "tab": ("a b\tc\n1\t2\n", {"separator": "tab"}, {"a b": [1], "c": [2]}),
     "comment": ("! made\nx,y\n1,2\n! stop\n3,4\n", {"comment": "!"}, {"x": [1, 3], "y": [2, 4]}),
     "dates": ("x,y\n1970-01-02,1\n1970-01-03 12:00,2\n", {"dates": True}, {"x": [1, 2.5], "y": [1, 2]}),
+    "German dates": ("x,y\n02.01.1970,1\n03.01.1970,2\n", {"dates": True}, {"x": [1, 2], "y": [1, 2]}),
+    "British dates": ("x,y\n02/01/1970,1\n13/01/1970,2\n", {"dates": True}, {"x": [1, 12], "y": [1, 2]}),
+    "American dates": ("x,y\n1/2/1970,1\n1/13/1970,2\n", {"dates": True}, {"x": [1, 12], "y": [1, 2]}),
+    "months": ("x,y\n02-Jan-1970,1\n01-Feb-1970,2\n", {"dates": True}, {"x": [1, 31], "y": [1, 2]}),
 }
 
 
@@ -138,6 +145,21 @@ def test_packed_files_and_all_digits(tmp_path):
     pd.read_csv(io.StringIO(text)).to_csv(tmp_path / "t.csv.zip", index=False)
     for name in ("t.csv.gz", "t.csv.zip"):
         assert (read.read(tmp_path / name)["x"] == values).all()
+
+
+def test_a_point_alone_is_no_number(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n.,1\n2.5,2\n")
+    frame = read.read(path)
+    np.testing.assert_array_equal(frame["x"], [np.nan, 2.5])
+    assert frame.attrs["notes"] == ("column 'x': '.' stands for a missing entry",)
+
+
+def test_dates_that_may_begin_with_the_day_or_the_month(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n1/2/1970,1\n1/3/1970,2\n")
+    with pytest.raises(ValueError, match="'1/2/1970' may begin with the day or the month"):
+        read.read(path, Reading(dates=True))
 
 
 BAD = [
