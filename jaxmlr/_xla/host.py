@@ -1,6 +1,8 @@
-"""Make the most of the host's processors: to be asked for by a program, never by a library."""
+"""The host's processors: how many programs use, and 64 bits on them."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import jax
 
@@ -10,12 +12,27 @@ from jaxmlr._xla.versions import applies
 ONE_KERNEL = "xla_cpu_small_while_loop_byte_threshold=1000000000"
 
 
+@contextmanager
+def float64() -> Iterator[None]:
+    """Compute in 64 bits and on the CPU, whatever JAX's own defaults are.
+
+    For tables: their numbers deserve all digits, and accelerators are slow in 64 bits.
+    """
+    with jax.enable_x64(True):
+        if jax.default_backend() == "cpu":
+            yield
+        else:
+            with jax.default_device(jax.local_devices(backend="cpu")[0]):
+                yield
+
+
 def use_all_cores() -> None:
     """One host device per core, and loops over steps compiled as one kernel each.
 
-    XLA runs one program at a time on each CPU device, and studies run a block of trials on each. Before jax
-    0.11 an option of XLA is added to the environment's XLA_FLAGS too, unless that variable sets options of
-    its kind already: without it studies take 2.3 to 2.5 times as long.
+    For programs to ask for, never for a library. XLA runs one program at a time on each CPU device, and
+    studies run a block of trials on each. Before jax 0.11 an option of XLA is added to the environment's
+    XLA_FLAGS too, unless that variable sets options of its kind already: without it studies take 2.3 to 2.5
+    times as long.
 
     Raises:
       RuntimeError: jax has computed something already, so that its devices are fixed.

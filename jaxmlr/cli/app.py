@@ -196,7 +196,7 @@ def fit(
     ] = None,
     dates: Annotated[bool, typer.Option("--dates", help="Make dates days since 1970-01-01.")] = False,
 ) -> None:
-    """Fit a mixture of linear regressions to a table.
+    """Fit a mixture of linear regressions to a table, in 64 bits on the CPU.
 
     How the file is written is recognised where that is certain, and said; the options from --separator on
     say it otherwise.

@@ -11,6 +11,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jaxmlr import _check, registry
+from jaxmlr._xla import host
 from jaxmlr.batch import Fit
 from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.batch.starts.kinds import spread_lines
@@ -180,7 +181,7 @@ def batch(
     if row_weights is not None and not weighted and np.any(row_weights != 1):
         raise ValueError(f"method {method!r} takes no row_weights")
     size = max(64, 1 << (n - 1).bit_length()) if weighted and n <= 16_384 else n
-    with jax.enable_x64(True):
+    with host.float64():
         weight = np.zeros(size)
         weight[:n] = 1 if row_weights is None else row_weights
         full = np.zeros((size, phi.shape[1])), np.zeros(size)

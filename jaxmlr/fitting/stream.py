@@ -10,6 +10,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from jaxmlr import _check
+from jaxmlr._xla import host
 from jaxmlr.estimator import Estimator, Info
 from jaxmlr.mixture import Mixture
 
@@ -62,7 +63,7 @@ class Stream:
             return estimate
 
     def _precision(self) -> Any:
-        return jax.enable_x64(self.dtype == np.float64)
+        return host.float64() if self.dtype == np.float64 else jax.enable_x64(False)
 
 
 @functools.partial(jax.jit, static_argnames="estimator")

@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from jaxmlr._xla import host
 from jaxmlr._xla.versions import applies
 
 SCRIPT = """
@@ -40,3 +43,10 @@ def test_what_the_user_has_set_is_left_alone():
     environment = os.environ | {"XLA_FLAGS": flags}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[1] == flags
+
+
+def test_float64_is_on_the_cpu():
+    with jax.enable_x64(False), host.float64():
+        value = jnp.zeros(()) + 1
+    assert value.dtype == jnp.float64
+    assert {device.platform for device in value.devices()} == {"cpu"}

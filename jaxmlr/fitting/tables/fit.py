@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.special import fdtrc  # scipy.stats takes half a second to import
 
 from jaxmlr import registry
+from jaxmlr._xla import host
 from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, icl
 from jaxmlr.batch.fit import MIXED
 from jaxmlr.batch.inference import errors_of
@@ -111,7 +112,7 @@ def fit_rows(
     n, d = rows.phi.shape
     found: dict[int, Fit] = {}
     values, advice = {}, []
-    with jax.enable_x64(True):
+    with host.float64():
         for count in components:
             if n <= count * (d + 2) - 1:
                 advice.append(f"{count} components were not tried: {n} rows are too few")
@@ -150,7 +151,7 @@ def fit_rows(
     if best > 1:
         advice.extend(_doubts(rows, fit, posterior))
         alone = methods.batch("em", *scaled, 1, seed) if 1 not in found else found[1]
-        with jax.enable_x64(True):
+        with host.float64():
             alone_bic = float(bic(units.fit(alone, n), n))
         if alone_bic < criteria.loc[best, "bic"]:
             advice.append(
@@ -246,7 +247,7 @@ def fit_stream(
         rows = design.observations(frame)
         info = stream.update(*units.apply(rows.phi, rows.y))
         used, dropped = used + len(rows.y), dropped + rows.dropped
-        with jax.enable_x64(True):
+        with host.float64():
             mixture = jax.tree.map(np.asarray, units.mixture(stream.mixture()))
         if not all(np.isfinite(leaf).all() for leaf in mixture):
             raise ValueError(f"{method} diverged before row {frame.index[-1]}; try another method")
