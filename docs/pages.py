@@ -10,7 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import typer
+
 from jaxmlr import disturbances, metrics, processes, registry
+from jaxmlr.cli import app
+from jaxmlr.fitting.tables.functions import FUNCTIONS
 from jaxmlr.study import Problem, Study
 from jaxmlr.study.declare import resolve
 
@@ -188,9 +192,26 @@ def methods(kind: str) -> str:
     return kinds({name: registry.METHODS[name].factory for name in getattr(registry, kind.upper())}, "method")
 
 
+def commands() -> str:
+    """Every command of the program with its arguments and options, from the program itself."""
+    parts = []
+    for name, command in typer.main.get_command(app.app).commands.items():
+        parts += [f"## `jaxmlr {name}`", "", command.help.strip(), ""]
+        rows = ["| argument or option | default | what |", "|---|---|---|"]
+        for each in command.params:
+            option = each.param_type_name == "option"
+            written = " ".join([*each.opts, each.metavar or ""]) if option else each.metavar or each.name
+            default = "" if each.default in (None, False) else f"`{each.default}`"
+            rows.append(f"| `{cell(written.strip())}` | {default} | {cell(each.help or '')} |")
+        parts += [*rows, ""]
+    return "\n".join(parts)
+
+
 def fragments() -> dict[str, str]:
     """The tables that pages include."""
     return {
+        "commands": commands(),
+        "functions": ", ".join(f"`{name}`" for name in FUNCTIONS) + ".\n",
         "study_keys": keys(Study),
         "problem_keys": keys(Problem),
         "processes": kinds({name: getattr(processes, name) for name in resolve.PROCESSES}, "kind"),

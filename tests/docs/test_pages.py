@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import inspect
+import re
 import subprocess
 import sys
 import zlib
@@ -57,6 +58,17 @@ def test_every_method_process_and_law_of_the_noise_has_a_row_with_its_options():
         assert any(f"| `{name}` | " in text for text in fragments.values())
     for name in inspect.signature(processes.closed_loop).parameters:
         assert f"`{name}" in fragments["processes"]
+
+
+def test_every_command_has_its_options():
+    program = subprocess.run(
+        [sys.executable, "-m", "jaxmlr", "fit", "--help"], capture_output=True, text=True, check=True
+    )
+    table = pages.commands().partition("## `jaxmlr fit`")[2].partition("\n## ")[0]
+    options = {*re.findall(r"--[a-z][a-z-]*", program.stdout)} - {"--help"}
+    assert {"--response", "--components", "--out"} <= options
+    for option in options:
+        assert f"\n| `{option}" in table
 
 
 @pytest.mark.parametrize("name", PUBLIC)
