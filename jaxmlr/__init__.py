@@ -45,6 +45,7 @@ from jaxmlr.recursive import (
 )
 
 if TYPE_CHECKING:
+    from jaxmlr.fitting.model import load
     from jaxmlr.study import Study, run_study
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ __all__ = [
     "icl",
     "lanes",
     "least_squares",
+    "load",
     "metrics",
     "midpoint_em",
     "multistart_em",
@@ -103,9 +105,13 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """A registered method, or the study engine, imported at its first use as it needs the extra `study`."""
+    """A registered method, or what needs an extra and is imported at its first use."""
     if name in registry.RECURSIVE:
         return registry.METHODS[name].factory
+    if name == "load":
+        from jaxmlr.fitting.model import load
+
+        return load
     if name in {"Study", "run_study"}:
         from jaxmlr import study
 

@@ -54,6 +54,13 @@ def core(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def traced(*values: Any) -> bool:
+    """Whether a transformation is under way, of these values or around them."""
+    # Whatever is made while a jit traces is a tracer, even where no argument is.
+    leaves = jax.tree.leaves((values, jnp.zeros(())))
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+
+
 def wide_jit(function: Callable[P, R], static_argnames: tuple[str, ...] = ()) -> Callable[P, R]:
     """`jax.jit` with `CPU_OPTIONS`, a `core`.
 
@@ -66,10 +73,7 @@ def wide_jit(function: Callable[P, R], static_argnames: tuple[str, ...] = ()) ->
     @core
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        # Whatever is made while a jit traces is a tracer, even where no argument is.
-        leaves = jax.tree.leaves((args, jnp.zeros(())))
-        outermost = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-        result: R = (wide if outermost and jax.default_backend() == "cpu" else plain)(*args, **kwargs)
+        result: R = (wide if not traced(args) and jax.default_backend() == "cpu" else plain)(*args, **kwargs)
         return result
 
     return call

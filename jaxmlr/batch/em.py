@@ -188,14 +188,20 @@ def iterate(
     start: Mixture,
     options: MStepOptions,
     tolerance: jax.Array,
+    limit: jax.Array | None = None,
     *,
     max_iterations: int,
     constraints: Constraints,
     e_step: Callable[..., Moments],
 ) -> Fit:
-    """Alternate `e_step` and M-step until a step moves less than `tolerance`; the trace rises."""
+    """Alternate `e_step` and M-step until a step moves less than `tolerance`; the trace rises.
+
+    At most `limit` steps are taken, which is at most `max_iterations` and may be traced.
+    """
+    if limit is None:
+        limit = jnp.asarray(max_iterations, jnp.int32)
     climb = functools.partial(_climb, max_iterations=max_iterations, constraints=constraints, e_step=e_step)
-    fit, size = one_by_one(climb)(rows, start, options, tolerance)
+    fit, size = one_by_one(climb)(rows, start, options, tolerance, limit)
     return with_ending(fit._replace(constraints=constraints, options=options), rows, size)
 
 
@@ -204,6 +210,7 @@ def _climb(
     start: Mixture,
     options: MStepOptions,
     tolerance: jax.Array,
+    limit: jax.Array,
     *,
     max_iterations: int,
     constraints: Constraints,
@@ -220,7 +227,7 @@ def _climb(
         return moments.log_likelihood - jnp.sum(cost) / 2
 
     def going(state: _State) -> jax.Array:
-        return (state.iterations < max_iterations) & (state.change > tolerance)
+        return (state.iterations < limit) & (state.change > tolerance)
 
     def step(state: _State) -> _State:
         mixture, change = steps.m_step(state.moments, state.mixture, constraints, options)

@@ -6,21 +6,24 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr._xla.jit import wide_jit
-from jaxmlr.batch import steps
+from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.em import iterate
 from jaxmlr.batch.outcome import BITS, Fit
 from jaxmlr.batch.problem import ridge_of, tolerance_of
-from jaxmlr.batch.rows import checked, pack
-from jaxmlr.batch.starts.candidates import Data, one_line
+from jaxmlr.batch.rows import checked, counted_blocks, pack
+from jaxmlr.batch.starts.candidates import Data, line_variance
 from jaxmlr.batch.starts.kinds import KINDS
+from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.mixture import Mixture
 
+DRAWN_FROM = 4096  # rows, of those in an order by chance: starts need no more
 MIXED = {
     "random_partition": 4,
     "random_lines": 8,
@@ -109,8 +112,13 @@ def fit(
         _check.whole(name, value, at_least=1)
     constraints = Constraints(weights is not None, noise_variance is not None, equal_variance, tie)
     constraints.check_components(components)
+    filled_up = capacity.holds(
+        min(len(y), sample), d, components, constraints, phi, y, weight, key, tolerance, variance_floor, ridge
+    )
     chosen = dict(MIXED if starts is None else starts)
-    if starts is None and components > d:
+    if starts is not None and chosen.get("tensor"):
+        check_tensor(components, d)
+    if starts is None and components > d and not filled_up:
         chosen.pop("tensor")
     for name, count in chosen.items():
         _check.choice("starts", name, tuple(KINDS))
@@ -136,21 +144,27 @@ def fit(
     if len(y) > sample:
         rows = jax.random.choice(jax.random.fold_in(key, len(KINDS)), len(y), (sample,), replace=False)
         part = Data(phi[rows], y[rows], weight[rows])
+    if filled_up:
+        ridge = jnp.asarray(np.pad(np.asarray(ridge), (capacity.COLUMNS - d, 0)))
     best: Fit = _fit(
-        part,
+        capacity.filled(part, key) if filled_up else part,
         key,
         ridge,
         variance_floor,
         tolerance,
         None if weights is None else jnp.asarray(weights, dtype),
         None if noise_variance is None else jnp.asarray(noise_variance, dtype),
-        components=components,
+        jnp.asarray(np.int32(components)) if filled_up else None,
+        components=capacity.room(components) if filled_up else components,
         kinds=tuple(sorted(chosen.items())),
         constraints=constraints,
         screening=screening,
         finalists=min(finalists, sum(chosen.values())),
         max_iterations=max_iterations,
     )
+    if filled_up:
+        best = capacity.taken_fit(best, components, d)
+        ridge = ridge[capacity.COLUMNS - d :]
     if part is not data:
         best = _go_on(
             data,
@@ -166,7 +180,7 @@ def fit(
 
 def _options(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
     if variance_floor is None:
-        variance_floor = 1e-6 * one_line(data, 1).noise_variance[0]
+        variance_floor = 1e-6 * line_variance(data)
     least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
     return MStepOptions(ridge, least, jnp.zeros_like(least))
 
@@ -185,7 +199,7 @@ def _go_on(
     """From the best fit to a sample to that of all rows."""
     options = _options(data, ridge, variance_floor)
     done: Fit = iterate(
-        pack(*data),
+        pack(*data[:3]),
         best.mixture,
         options,
         tolerance,
@@ -202,8 +216,11 @@ def _judged(fit: Fit, sound: jax.Array) -> Fit:
     return fit._replace(ending=fit.ending_bits() | jnp.where(sound, 0, BITS["spurious"]).astype(jnp.int32))
 
 
-def _named(fit: Fit) -> Fit:
-    """Components in the order of their last coefficients, unless a tie or known parts name them."""
+def _named(fit: Fit, used: jax.Array | None = None) -> Fit:
+    """Components in the order of their last coefficients, unless a tie or known parts name them.
+
+    Those that only fill the arrays up come first.
+    """
     known = fit.constraints
     if (
         known.tie != "none"
@@ -211,7 +228,10 @@ def _named(fit: Fit) -> Fit:
         or (known.known_variance and fit.mixture.noise_variance.ndim)
     ):
         return fit
-    order = jnp.argsort(fit.mixture.coefficients[:, -1])
+    last = fit.mixture.coefficients[:, -1]
+    if used is not None:
+        last = jnp.where(jnp.arange(len(last), dtype=jnp.int32) < used, last, -jnp.inf)
+    order = jnp.argsort(last)
     return fit._replace(
         mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], fit.mixture)
     )
@@ -229,6 +249,7 @@ def _fit(
     tolerance: jax.Array,
     weights: jax.Array | None,
     noise_variance: jax.Array | None,
+    used: jax.Array | None,
     *,
     components: int,
     kinds: tuple[tuple[str, int], ...],
@@ -239,9 +260,12 @@ def _fit(
 ) -> Fit:
     options = _options(data, ridge, variance_floor)
     drawn = []
+    few = data
+    if data.columns is not None:
+        few = Data(data.phi[:DRAWN_FROM], data.y[:DRAWN_FROM], data.weight[:DRAWN_FROM], data.columns)
     for number, (name, count) in enumerate(kinds):
         keys = jax.random.split(jax.random.fold_in(key, number), count)
-        drawn.append(jax.vmap(lambda k, name=name: KINDS[name](k, data, components))(keys))
+        drawn.append(jax.vmap(lambda k, name=name: KINDS[name](k, few, components, used))(keys))
     pool: Mixture = jax.tree.map(lambda *parts: jnp.concatenate(parts), *drawn)
     if weights is not None:
         pool = pool._replace(weights=jnp.broadcast_to(weights, pool.weights.shape))
@@ -249,33 +273,58 @@ def _fit(
         count = pool.weights.shape[0]
         pool = pool._replace(noise_variance=jnp.broadcast_to(noise_variance, (count, *noise_variance.shape)))
     pool = pool._replace(coefficients=constraints.project(pool.coefficients))
-    rows = pack(*data)
+    rows = pack(*data[:3])
+    if data.columns is not None:  # the rows are filled up as well
+        rows = rows._replace(blocks=counted_blocks(rows))
 
-    def climb(from_: Mixture, limit: int) -> Fit:
-        e_step = steps.e_step
-        done: Fit = jax.vmap(
-            lambda start: iterate(
-                rows, start, options, tolerance, max_iterations=limit, constraints=constraints, e_step=e_step
+    def climb(pool: Mixture, limits: jax.Array, most: int) -> tuple[Fit, jax.Array]:
+        """Fits from all starts, the best first, with all that are refused behind; and whether each is not."""
+
+        def one(start: Mixture, limit: jax.Array) -> Fit:
+            fit: Fit = iterate(
+                rows,
+                start,
+                options,
+                tolerance,
+                limit,
+                max_iterations=most,
+                constraints=constraints,
+                e_step=steps.e_step,
             )
-        )(from_)
-        return done
+            return fit
 
-    def rank(fits: Fit) -> tuple[jax.Array, jax.Array]:
-        """Places by likelihood, with all that are refused behind all that are not."""
-        sound = jax.vmap(lambda fit: plausible(fit, data))(fits)
+        fits = jax.vmap(one)(pool, limits)
+        sound = jax.vmap(lambda fit: plausible(fit, data, used))(fits)
         likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
-        return jnp.lexsort((-likelihood, ~sound)), sound
+        places = jnp.lexsort((-likelihood, ~sound, limits == 0))
+        ordered: tuple[Fit, jax.Array] = jax.tree.map(lambda leaf: leaf[places], (fits, sound))
+        return ordered
 
-    first = climb(pool, screening)
-    places, _ = rank(first)
-    final = climb(jax.tree.map(lambda leaf: leaf[places[:finalists]], first.mixture), max_iterations)
-    places, sound = rank(final)
-    best: Fit = _named(jax.tree.map(lambda leaf: leaf[places[0]], final))
+    count = pool.weights.shape[0]
+    if used is None:
+        first, _ = climb(pool, jnp.full(count, screening, jnp.int32), screening)
+        chosen = jax.tree.map(lambda leaf: leaf[:finalists], first.mixture)
+        final, sound = climb(chosen, jnp.full(finalists, max_iterations, jnp.int32), max_iterations)
+    else:  # one loop for both, as it takes most of the time to compile
+        place = jnp.arange(count, dtype=jnp.int32)
+        limits = jnp.stack([jnp.full_like(place, screening), jnp.where(place < finalists, max_iterations, 0)])
+
+        def phase(pool: Mixture, limits: jax.Array) -> tuple[Mixture, tuple[Fit, jax.Array]]:
+            fits, sound = climb(pool, limits, max(screening, max_iterations))
+            return fits.mixture, (fits, sound)
+
+        final, sound = jax.tree.map(lambda leaf: leaf[1, :finalists], lax.scan(phase, pool, limits)[1])
+    best: Fit = _named(jax.tree.map(lambda leaf: leaf[0], final), used)
+    if used is not None:  # components that only fill up are not lost
+        own = jnp.arange(components, dtype=jnp.int32) >= components - used
+        lost = jnp.any(own & (best.mixture.weights * _rows(data) < 1))
+        bits = best.ending_bits() & ~BITS["lost"]
+        best = best._replace(ending=bits | jnp.where(lost, BITS["lost"], 0).astype(jnp.int32))
     mean_weight = jnp.sum(data.weight) / jnp.maximum(_rows(data), 1)
     precision = 10 * float(jnp.finfo(data.y.dtype).eps)
     near = jnp.maximum(0.01 * mean_weight, precision * jnp.abs(best.log_likelihood))
-    agree = (jnp.abs(final.log_likelihood - best.log_likelihood) <= near) & (sound == sound[places[0]])
-    return _judged(best, sound[places[0]])._replace(agreed=jnp.sum(agree).astype(jnp.int32))
+    agree = (jnp.abs(final.log_likelihood - best.log_likelihood) <= near) & (sound == sound[0])
+    return _judged(best, sound[0])._replace(agreed=jnp.sum(agree).astype(jnp.int32))
 
 
 def _rows(data: Data) -> jax.Array:
@@ -283,13 +332,16 @@ def _rows(data: Data) -> jax.Array:
     return jnp.sum(data.weight > 0, dtype=jnp.int32).astype(data.y.dtype)
 
 
-def plausible(fit: Fit, data: Data) -> jax.Array:
-    """Whether a fit to these rows has no component that `fit` refuses; ()."""
+def plausible(fit: Fit, data: Data, used: jax.Array | None = None) -> jax.Array:
+    """Whether a fit to these rows has no component that `fit` refuses, among the first `used`; ()."""
     if fit.constraints.known_variance or fit.options is None:
         return jnp.ones((), bool)
     mixture, floor = fit.mixture, fit.options.variance_floor
-    n, d = _rows(data), data.phi.shape[1]
+    n, d = _rows(data), jnp.asarray(data.dim, data.y.dtype)
     variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
+    if used is not None:
+        present = jnp.arange(len(variance), dtype=jnp.int32) < used
+        variance = jnp.where(present, variance, jnp.max(jnp.where(present, variance, 0)))
     widest = jnp.max(variance)
     ratio = jnp.sqrt(variance / widest)
     m = n * mixture.weights

@@ -11,11 +11,13 @@ from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr.batch import steps
+from jaxmlr._xla.namespace import namespace, special
+from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.outcome import Fit, on_floor
 from jaxmlr.batch.parameters import free
-from jaxmlr.batch.rows import Rows, checked, pack
+from jaxmlr.batch.rows import Rows, checked, counted_blocks, pack
+from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.mixture import Mixture
 
 
@@ -55,16 +57,38 @@ def covariance(
       ValueError: bad rows, or another form.
     """
     _check.choice("form", form, ("observed", "sandwich"))
-    rows = pack(*checked(phi, y, mask, row_weights))
-    matrix: jax.Array = _covariance(rows, fit.mixture, fit.options, form=form, constraints=fit.constraints)
-    return matrix
+    phi, y, weight = checked(phi, y, mask, row_weights)
+    (components, d), constraints = fit.mixture.coefficients.shape, fit.constraints
+    mixture, options = fit.mixture, fit.options
+    own: Mixture | None = None
+    held = capacity.holds(len(y), d, components, constraints, phi, y, weight, mixture, options)
+    if held:
+        phi, y, weight, _ = capacity.filled(Data(phi, y, weight))
+        mixture, options, own = capacity.filled_fit(mixture, options)
+    rows = pack(phi, y, weight)
+    if held:
+        rows = rows._replace(blocks=counted_blocks(rows))
+    matrix: jax.Array = _covariance(rows, mixture, options, own, form=form, constraints=constraints)
+    return matrix if own is None else capacity.taken_entries(matrix, own)
 
 
 @functools.partial(jax.jit, static_argnames=("form", "constraints"))
 def _covariance(
-    rows: Rows, mixture: Mixture, options: MStepOptions | None, *, form: str, constraints: Constraints
+    rows: Rows,
+    mixture: Mixture,
+    options: MStepOptions | None,
+    own: Mixture | None,
+    *,
+    form: str,
+    constraints: Constraints,
 ) -> jax.Array:
     point, back = free(mixture, constraints)
+    filler = jnp.zeros(0)
+    if own is not None:  # the other entries fill arrays up: they must not make the information singular
+        held = own._replace(weights=own.weights[:-1])
+        odds = jnp.log(mixture.weights[:-1]) - jnp.log(mixture.weights[-1])
+        point = point._replace(log_odds=jnp.where(held.weights, odds, -jnp.inf))
+        filler = jnp.where(ravel_pytree(held)[0], 0, 1).astype(rows.y.dtype)
     theta, unravel = ravel_pytree(point)
     background = None if options is None else options.outlier_density
 
@@ -85,7 +109,16 @@ def _covariance(
         return (total[0] - hessian, total[1] + outer), None
 
     zero = jnp.zeros((theta.size, theta.size), theta.dtype)
-    (information, outer), _ = lax.scan(add, (jax.hessian(prior)(theta), zero), rows)
+    first = (jax.hessian(prior)(theta), zero)
+    if rows.blocks is None:
+        information, outer = lax.scan(add, first, rows)[0]
+    else:
+        parts = rows._replace(blocks=None)
+        information, outer = lax.fori_loop(
+            0, rows.blocks, lambda i, sums: add(sums, jax.tree.map(lambda x: x[i], parts))[0], first
+        )
+    if own is not None:
+        information = information + jnp.diag(filler)
     inner = jnp.where(_is_positive_definite(information), jnp.linalg.inv(information), jnp.nan)
     if form == "sandwich":
         inner = _congruent(inner, outer)
@@ -132,7 +165,7 @@ def standard_errors(
     return errors_of(fit, covariance(fit, phi, y, form=form, mask=mask, row_weights=row_weights))
 
 
-def errors_of(fit: Fit, covariance: jax.Array) -> Mixture:
+def errors_of(fit: Fit, covariance: ArrayLike) -> Mixture:
     """Standard errors of a fit from the covariance (q, q) of its mixture's entries.
 
     Args:
@@ -146,18 +179,22 @@ def errors_of(fit: Fit, covariance: jax.Array) -> Mixture:
       likelihood has no maximum inside; and for all where the information is not positive definite. The one
       weight of a single component is 1 with standard error 0.
     """
-    errors: Mixture = ravel_pytree(fit.mixture)[1](jnp.sqrt(jnp.diagonal(covariance)))
-    known = fit.constraints
-    coefficients, weights, variance = errors
-    if known.known_weights and len(weights) > 1:
-        weights = jnp.full_like(weights, jnp.nan)
+    xp = namespace(fit.mixture, covariance)
+    with np.errstate(invalid="ignore"):
+        errors = xp.sqrt(xp.diagonal(covariance))
+    known, (components, d) = fit.constraints, fit.mixture.coefficients.shape
+    coefficients, weights, variance = xp.split(errors, (components * d, components * (d + 1)))
+    coefficients = coefficients.reshape(components, d)
+    variance = variance.reshape(fit.mixture.noise_variance.shape)
+    if known.known_weights and components > 1:
+        weights = xp.full_like(weights, xp.nan)
     if known.known_variance:
-        variance = jnp.full_like(variance, jnp.nan)
+        variance = xp.full_like(variance, xp.nan)
     elif fit.options is not None:
         resting = on_floor(fit.mixture, fit.options)
-        variance = jnp.where(resting, jnp.nan, variance)
-        wide = jnp.broadcast_to(resting, weights.shape)[:, None]
-        coefficients = jnp.where(wide, jnp.nan, coefficients)
+        variance = xp.where(resting, xp.nan, variance)
+        wide = xp.broadcast_to(resting, weights.shape)[:, None]
+        coefficients = xp.where(wide, xp.nan, coefficients)
     return Mixture(coefficients, weights, variance)
 
 
@@ -183,15 +220,17 @@ def confidence_intervals(fit: Fit, errors: Mixture, level: ArrayLike = 0.95) -> 
     """
     _check.number("level", level, above=0, below=1)
     beta, weights, variance = fit.mixture
-    z = ndtri((1 + jnp.asarray(level, beta.dtype)) / 2)
-    logit = jnp.log(weights) - jnp.log1p(-weights)
-    # One component has weight 1 without error, and no logit.
-    reach = jnp.where(errors.weights == 0, 0, z * errors.weights / (weights * (1 - weights)))
-    ratio = jnp.exp(z * errors.noise_variance / variance)
-    return (
-        Mixture(beta - z * errors.coefficients, jax.nn.sigmoid(logit - reach), variance / ratio),
-        Mixture(beta + z * errors.coefficients, jax.nn.sigmoid(logit + reach), variance * ratio),
-    )
+    xp, functions = namespace(fit.mixture, errors), special(fit.mixture, errors)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        z = functions.ndtri((1 + xp.asarray(level, beta.dtype)) / 2)
+        logit = xp.log(weights) - xp.log1p(-weights)
+        # One component has weight 1 without error, and no logit.
+        reach = xp.where(errors.weights == 0, 0, z * errors.weights / (weights * (1 - weights)))
+        ratio = xp.exp(z * errors.noise_variance / variance)
+        return (
+            Mixture(beta - z * errors.coefficients, functions.expit(logit - reach), variance / ratio),
+            Mixture(beta + z * errors.coefficients, functions.expit(logit + reach), variance * ratio),
+        )
 
 
 def bands(

@@ -60,15 +60,20 @@ def moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Arra
     )
 
 
-def total(block: Callable[[Any], Lanes], parts: Any) -> Moments:
-    """The sum of `block` over the leading axis of `parts`."""
+def total(block: Callable[[Any], Lanes], parts: Any, blocks: jax.Array | None = None) -> Moments:
+    """The sum of `block` over the leading axis of `parts`, or over its first `blocks` entries."""
     first = jax.tree.map(lambda x: x[0], parts)
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(block, first))
 
     def add(so_far: Lanes, part: Any) -> tuple[Lanes, None]:
         return jax.tree.map(jnp.add, so_far, block(stored(part) if REREAD else part)), None
 
-    lanes: Lanes = lax.scan(add, zero, parts)[0]
+    if blocks is None:
+        lanes: Lanes = lax.scan(add, zero, parts)[0]
+    else:
+        lanes = lax.fori_loop(
+            0, blocks, lambda i, sums: add(sums, jax.tree.map(lambda x: x[i], parts))[0], zero
+        )
     panels, *rest = jax.tree.map(_lanes, lanes)
     d = panels[0].shape[-1]
     padded = [jnp.pad(panel, ((0, 0), (0, 0), (d - panel.shape[-1], 0))) for panel in panels]

@@ -20,6 +20,7 @@ class Rows(NamedTuple):
     phi: jax.Array  # (blocks, d, T, L)
     y: jax.Array  # (blocks, T, L)
     weight: jax.Array  # (blocks, T, L), 0 where a row does not count
+    blocks: jax.Array | None = None  # () int32, how many blocks hold rows that count; None: all may
 
 
 def checked(
@@ -72,6 +73,12 @@ def _masked(values: ArrayLike, mask: ArrayLike) -> ArrayLike:
 def pack(phi: jax.Array, y: jax.Array, weight: jax.Array) -> Rows:
     """Rows of phi (n, d), y (n,) and weight (n,) in blocks of at most `TILES` tiles."""
     return Rows(tiled(phi), tiled(y[:, None])[:, 0], tiled(weight[:, None])[:, 0])
+
+
+def counted_blocks(rows: Rows) -> jax.Array:
+    """How many blocks there are up to the last that holds a row that counts, () int32."""
+    counts = jnp.any(rows.weight > 0, axis=(1, 2))
+    return jnp.max(jnp.where(counts, jnp.arange(1, len(counts) + 1, dtype=jnp.int32), 0))
 
 
 def tiled(x: jax.Array) -> jax.Array:

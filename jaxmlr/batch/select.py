@@ -9,6 +9,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
+from jaxmlr._xla.namespace import namespace
 from jaxmlr.batch.fit import fit
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.rows import checked
@@ -54,7 +55,8 @@ def bic(fit: Fit, n: ArrayLike) -> jax.Array:
       ValueError: `n` is not positive.
     """
     _check.number("n", n, above=0)
-    return -2 * fit.log_likelihood + parameters(fit) * jnp.log(jnp.asarray(n, fit.log_likelihood.dtype))
+    xp = namespace(fit.log_likelihood, n)
+    return -2 * fit.log_likelihood + parameters(fit) * xp.log(xp.asarray(n, fit.log_likelihood.dtype))
 
 
 def icl(

@@ -21,10 +21,14 @@ def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
     """
     variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
     info = jnp.finfo(variance.dtype)
-    constant = jnp.log(jnp.maximum(mixture.weights, info.tiny)) - 0.5 * jnp.log(2 * math.pi * variance)
-    # A row that no component can reach must not read -inf in all of them: their difference is NaN.
+    present = mixture.weights > 0
+    weights = jnp.where(present, jnp.maximum(mixture.weights, info.tiny), 1)
+    # A row that no component can reach must not read -inf in all of them: their difference is NaN. What has
+    # weight 0 lies lower still, so that it takes no row.
+    least = jnp.where(present, 0.25 * float(info.min), 0.5 * float(info.min))
+    constant = jnp.where(present, jnp.log(weights) - 0.5 * jnp.log(2 * math.pi * variance), least)
     return jnp.maximum(
-        constant[:, None, None] - error * error * (0.5 / variance)[:, None, None], 0.25 * float(info.min)
+        constant[:, None, None] - error * error * (0.5 / variance)[:, None, None], least[:, None, None]
     )
 
 
@@ -52,7 +56,7 @@ def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = Non
     """
 
     def block(part: Rows) -> Lanes:
-        phi, y, weight = part
+        phi, y, weight = part[:3]
         error, joint = residuals(phi, y, mixture)
         top = jnp.max(joint, axis=0)
         if outlier_density is not None:
@@ -65,28 +69,28 @@ def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = Non
         likelihood = weight * (top + jnp.log(norm))
         return moments(phi, error, share * (weight / norm)[None], likelihood)
 
-    return total(block, rows)
+    return total(block, rows._replace(blocks=None), rows.blocks)
 
 
 def hard_e_step(rows: Rows, mixture: Mixture) -> Moments:
     """Hard E-step: every row counts for its most probable component; the likelihood is that of the labels."""
 
     def block(part: Rows) -> Lanes:
-        phi, y, weight = part
+        phi, y, weight = part[:3]
         error, joint = residuals(phi, y, mixture)
         component = jnp.arange(joint.shape[0], dtype=jnp.int32)
         chosen = component[:, None, None] == jnp.argmax(joint, axis=0).astype(jnp.int32)[None]
         likelihood = weight * jnp.max(joint, axis=0)
         return moments(phi, error, jnp.where(chosen, weight[None], 0), likelihood)
 
-    return total(block, rows)
+    return total(block, rows._replace(blocks=None), rows.blocks)
 
 
 def given(rows: Rows, posterior: jax.Array) -> Moments:
     """Moments about the line 0, weighted by a posterior (blocks, K, T, L) that is given."""
 
     def block(part: tuple[Rows, jax.Array]) -> Lanes:
-        (phi, y, weight), share = part
+        (phi, y, weight, _), share = part
         error = jnp.broadcast_to(y[None], share.shape)
         return moments(phi, error, share * weight[None], jnp.zeros_like(y))
 

@@ -1,4 +1,4 @@
-"""The command line: jaxmlr run | show | plot | export | fit | bench. Needs the extra `study`.
+"""The command line: jaxmlr run | show | plot | export | fit | predict | bench. Needs the extra `study`.
 
 Each command imports what it needs when it runs: a fit does not wait for xarray.
 """
@@ -210,6 +210,38 @@ def fit(
         separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
     )
     fit.fit(data, response, formula, components, method, criterion, out, kind, seed, reading)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The model.json of `jaxmlr fit --out`.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="New rows: CSV, Parquet or Arrow file, or - for CSV.")
+    ],
+    interval: Annotated[
+        float | None,
+        typer.Option(metavar="LEVEL", help="Add prediction intervals, as .95: two where y has two modes."),
+    ] = None,
+    given: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The response is there: it tells the component.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Ends in .csv or .parquet; else printed."),
+    ] = None,
+) -> None:
+    """Predict new rows with a saved model.
+
+    Columns: row; mean, the expectation of the response; component_k, each line; probability_k, of each
+    component: its weight, or with --given its posterior, and then label; lower_k and upper_k, the ends of the
+    intervals. What the formula has learnt, such as means, knots and levels, is as in the fit.
+    """
+    try:
+        from jaxmlr.cli import predict
+        from jaxmlr.fitting.tables.dialect import Reading
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
+    predict.predict(model, data, interval, given, out, Reading())
 
 
 @app.command()

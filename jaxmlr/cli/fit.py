@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jaxmlr import _check
 from jaxmlr._xla import cache
 from jaxmlr.fitting import methods
+from jaxmlr.fitting.model import Model
 from jaxmlr.fitting.tables import read, report
 from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.dialect import Reading
@@ -55,6 +56,10 @@ def fit(
     fitted = fit_rows(design, rows, counts, method, seed, criterion)
     if out is not None:
         _save(fitted, out, kind)
+        about = report.provenance(fitted, method, criterion, seed) | {"data": data, "command": sys.argv[1:]}
+        model = Model(fitted.design, fitted.fit.mixture, about)
+        model.save(out / "model.json")
+        say(str(out / "model.json"))
     _print(fitted)
 
 

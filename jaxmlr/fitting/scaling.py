@@ -1,11 +1,8 @@
 """Units in which a fit is well conditioned, and the way back to those of the data."""
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from jaxmlr.batch import Fit
 from jaxmlr.mixture import Mixture
@@ -70,12 +67,16 @@ class Units(NamedTuple):
         return (phi - self.centre) / self.scale, (y - self.origin) / self.unit
 
     def mixture(self, mixture: Mixture) -> Mixture:
-        """A mixture of these units in those of the data; it can be traced."""
-        beta = jnp.asarray(mixture.coefficients) * (self.unit / self.scale)[None, :]
+        """A mixture of these units in those of the data, NumPy."""
+        beta = np.asarray(mixture.coefficients, np.float64) * (self.unit / self.scale)[None, :]
         if self.intercept is not None:
-            shift = self.origin - jnp.sum(beta * self.centre[None, :], axis=1)
-            beta = beta.at[:, self.intercept].add(shift)
-        return Mixture(beta, mixture.weights, mixture.noise_variance * self.unit**2)
+            beta[:, self.intercept] += self.origin - beta @ self.centre
+        parts: list[Any] = [
+            beta,
+            np.asarray(mixture.weights),
+            np.asarray(mixture.noise_variance) * self.unit**2,
+        ]
+        return Mixture(*parts)
 
     def fit(self, fit: Fit, n: float) -> Fit:
         """A fit to rows of total weight n, in the units of the data."""
@@ -95,8 +96,13 @@ class Units(NamedTuple):
             trace=fit.trace - shift,
         )
 
-    def covariance(self, mixture: Mixture, covariance: jax.Array) -> jax.Array:
+    def covariance(self, mixture: Mixture, covariance: np.ndarray) -> np.ndarray:
         """The covariance (q, q) of the entries of `mixture`, both in these units, in those of the data."""
-        flat, unravel = ravel_pytree(mixture)
-        jacobian = jax.jacfwd(lambda entries: ravel_pytree(self.mixture(unravel(entries)))[0])(flat)
-        return jnp.einsum("ij,jk,lk->il", jacobian, covariance, jacobian, precision="highest")
+        components, d = mixture.coefficients.shape
+        line = np.diag(self.unit / self.scale)
+        if self.intercept is not None:
+            line[self.intercept] -= self.centre * self.unit / self.scale
+        jacobian = np.eye(len(covariance))
+        jacobian[: components * d, : components * d] = np.kron(np.eye(components), line)
+        jacobian[components * (d + 1) :] *= self.unit**2
+        return jacobian @ np.asarray(covariance) @ jacobian.T

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
-from jaxmlr.batch.partition import from_posterior
 from jaxmlr.mixture import Mixture
 
 CANDIDATES = 16  # lines tried for each one taken
@@ -18,6 +18,12 @@ class Data(NamedTuple):
     phi: jax.Array  # (n, d)
     y: jax.Array  # (n,)
     weight: jax.Array  # (n,), 0 where a row does not count
+    columns: jax.Array | None = None  # () int32, how many columns of phi are not zeros that fill it up
+
+    @property
+    def dim(self) -> ArrayLike:
+        """The number of regressors, which may be traced."""
+        return self.phi.shape[1] if self.columns is None else self.columns
 
 
 def squares(data: Data, lines: jax.Array) -> jax.Array:
@@ -38,11 +44,12 @@ def candidates(key: jax.Array, data: Data, chance: jax.Array, count: int = CANDI
     Some pass through d rows, which is likeliest to stay within one component; the others through 3 d rows,
     which noise and near-collinear rows tilt less.
     """
-    n, d = data.phi.shape
+    n, most = data.phi.shape
     below = jnp.cumsum(chance)
-    u = jax.random.uniform(key, (count, 3 * d + 1), data.y.dtype)
+    u = jax.random.uniform(key, (count, 3 * most + 1), data.y.dtype)
     rows = jnp.minimum(jnp.searchsorted(below, u[:, 1:] * below[-1], side="right"), n - 1)
-    counts = (u[:, :1] < 0.5) | (jnp.arange(3 * d, dtype=jnp.int32) < d)[None, :]
+    taken = jnp.where(u[:, :1] < 0.5, 3, 1) * data.dim
+    counts = jnp.arange(3 * most, dtype=jnp.int32)[None, :] < taken
     return jax.vmap(correction)(data.phi[rows], data.y[rows], counts.astype(data.y.dtype))
 
 
@@ -54,23 +61,32 @@ def quantile(value: jax.Array, weight: jax.Array, share: jax.Array) -> jax.Array
     return value[order][reached]
 
 
-def around(data: Data, lines: jax.Array) -> Mixture:
+def around(data: Data, lines: jax.Array, components: ArrayLike) -> Mixture:
     """The mixture of lines (K, d) whose rows are those nearest to each, with one variance for all.
 
-    A common variance at the start keeps a line through few rows from swallowing the likelihood.
+    A common variance at the start keeps a line through few rows from swallowing the likelihood. The first
+    `components` lines count, which may be traced; the others get weight 0.
     """
-    square = squares(data, lines)
-    components = lines.shape[0]
+    present = jnp.arange(lines.shape[0], dtype=jnp.int32) < components
+    square = jnp.where(present[:, None], squares(data, lines), jnp.inf)
     nearest = jnp.argmin(square, axis=0).astype(jnp.int32)
     total = jnp.maximum(jnp.sum(data.weight), float(jnp.finfo(data.y.dtype).tiny))
-    share = jnp.sum(jax.nn.one_hot(nearest, components, axis=0, dtype=data.y.dtype) * data.weight[None, :], 1)
+    member = jax.nn.one_hot(nearest, lines.shape[0], axis=0, dtype=data.y.dtype)
+    share = jnp.sum(member * data.weight[None, :], 1)
     variance = jnp.sum(data.weight * jnp.min(square, axis=0)) / total
     variance = jnp.maximum(variance, steps.resolution(data.y, data.weight))
     # No component begins empty: its weight would stay near 0 for many steps.
-    return Mixture(lines, 0.5 * share / total + 0.5 / components, jnp.broadcast_to(variance, (components,)))
+    even = 1 / jnp.asarray(components, data.y.dtype)
+    weights = jnp.where(present, 0.5 * share / total + 0.5 * even, 0)
+    return Mixture(
+        jnp.where(present[:, None], lines, 0), weights, jnp.broadcast_to(variance, (lines.shape[0],))
+    )
 
 
-def one_line(data: Data, components: int) -> Mixture:
-    """Least squares on all rows, `components` times: the reference that variances are measured by."""
-    posterior = jnp.full((data.y.shape[0], components), 1 / components, data.y.dtype)
-    return from_posterior(data.phi, data.y, posterior, row_weights=data.weight)
+def line_variance(data: Data) -> jax.Array:
+    """Residual variance of least squares on all rows, (): the reference that variances are measured by."""
+    error = data.y - jnp.einsum(
+        "nd,d->n", data.phi, correction(data.phi, data.y, data.weight), precision="highest"
+    )
+    total = jnp.maximum(jnp.sum(data.weight), float(jnp.finfo(data.y.dtype).tiny))
+    return jnp.sum(data.weight * error * error) / total

@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 
-import jax
-
-from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.batch.starts.lines import random_lines as random_lines
 from jaxmlr.batch.starts.lines import random_partition as random_partition
 from jaxmlr.batch.starts.lines import sequential_robust as sequential_robust
@@ -13,7 +10,7 @@ from jaxmlr.batch.starts.moments import spectral as spectral
 from jaxmlr.batch.starts.moments import tensor as tensor
 from jaxmlr.mixture import Mixture
 
-KINDS: dict[str, Callable[[jax.Array, Data, int], Mixture]] = {
+KINDS: dict[str, Callable[..., Mixture]] = {
     "random_partition": random_partition,
     "random_lines": random_lines,
     "spread_lines": spread_lines,

@@ -3,43 +3,57 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
-from jaxmlr.batch.partition import from_labels
 from jaxmlr.batch.starts.candidates import Data, around, candidates, correction, quantile, squares
 from jaxmlr.mixture import Mixture
 
 
-def random_partition(key: jax.Array, data: Data, components: int) -> Mixture:
+def random_partition(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
     """Least squares in random groups of rows (flexmix's default): all lines begin near one another.
 
     Args:
       key: of this start.
       data: phi (n, d), y (n,), weight (n,).
       components: K.
+      used: how many of the K count, the first ones, where that is not all; it may be traced.
 
     Returns:
       A Mixture with noise_variance (K,), as every start.
     """
-    label = jax.random.randint(key, data.y.shape, 0, components, jnp.int32)
-    return from_labels(data.phi, data.y, label, components, row_weights=data.weight)
+    phi, y, weight, _ = data
+    label = jax.random.randint(key, y.shape, 0, components if used is None else used, jnp.int32)
+    share = jax.nn.one_hot(label, components, axis=0, dtype=y.dtype) * weight[None, :]
+    lines = jax.vmap(correction, (None, None, 0))(phi, y, share)
+    size = jnp.sum(share, axis=1)
+    tiny = float(jnp.finfo(y.dtype).tiny)
+    variance = jnp.sum(share * squares(data, lines), axis=1) / jnp.maximum(size, tiny)
+    variance = jnp.where(size > 0, variance, jnp.max(variance))
+    return Mixture(
+        lines,
+        size / jnp.maximum(jnp.sum(weight), tiny),
+        jnp.maximum(variance, steps.resolution(y, weight)),
+    )
 
 
-def random_lines(key: jax.Array, data: Data, components: int) -> Mixture:
+def random_lines(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
     """Lines through random rows, d of them or 3 d.
 
     Args:
       key: of this start.
       data: phi (n, d), y (n,), weight (n,).
       components: K.
+      used: how many of the K count, the first ones, where that is not all; it may be traced.
 
     Returns:
       A Mixture.
     """
-    return around(data, candidates(key, data, data.weight, components))
+    lines = candidates(key, data, data.weight, components)
+    return around(data, lines, components if used is None else used)
 
 
-def spread_lines(key: jax.Array, data: Data, components: int) -> Mixture:
+def spread_lines(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
     """Greedy k-means++ (Arthur and Vassilvitskii 2007) carried over to lines; the carrying over is ours.
 
     The rows of a candidate line are drawn with probability proportional to the squared distance from the
@@ -49,6 +63,7 @@ def spread_lines(key: jax.Array, data: Data, components: int) -> Mixture:
       key: of this start.
       data: phi (n, d), y (n,), weight (n,).
       components: K.
+      used: how many of the K count, the first ones, where that is not all; it may be traced.
 
     Returns:
       A Mixture.
@@ -56,18 +71,23 @@ def spread_lines(key: jax.Array, data: Data, components: int) -> Mixture:
     start = jnp.full_like(data.y, jnp.inf)
     least = steps.resolution(data.y, data.weight)
 
-    def add(distance: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    keys = jax.random.split(key, components)
+
+    def add(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        distance, taken = carry
         chance = data.weight * jnp.where(jnp.isinf(distance), 1, distance + least)
-        lines = candidates(key, data, chance)
+        lines = candidates(keys[k], data, chance)
         left = jnp.minimum(distance[None, :], squares(data, lines))
         best = jnp.argmin(jnp.sum(data.weight[None, :] * left, axis=1))
-        return left[best], lines[best]
+        return left[best], taken.at[k].set(lines[best])
 
-    _, lines = lax.scan(add, start, jax.random.split(key, components))
-    return around(data, lines)
+    count = components if used is None else used
+    none = jnp.zeros((components, data.phi.shape[1]), data.y.dtype)
+    _, lines = lax.fori_loop(0, count, add, (start, none))
+    return around(data, lines, count)
 
 
-def sequential_robust(key: jax.Array, data: Data, components: int) -> Mixture:
+def sequential_robust(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
     """One line at a time by robust regression on the rows that no line so far explains.
 
     The idea of Mix-IRLS (Zilber and Nadler, NeurIPS 2023): to the component at hand the rows of all others
@@ -83,19 +103,21 @@ def sequential_robust(key: jax.Array, data: Data, components: int) -> Mixture:
       key: of this start.
       data: phi (n, d), y (n,), weight (n,).
       components: K.
+      used: how many of the K count, the first ones, where that is not all; it may be traced.
 
     Returns:
       A Mixture.
     """
-    phi, y, weight = data
+    phi, y, weight, _ = data
     tiny = float(jnp.finfo(y.dtype).tiny)
     least = jnp.sqrt(steps.resolution(y, weight))
+    keys = jax.random.split(key, components)
+    count = components if used is None else used
 
-    def add(
-        carry: tuple[jax.Array, jax.Array], key: jax.Array
-    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        free, remaining = carry
-        lines = candidates(key, data, free)
+    def add(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        free, taken = carry
+        remaining = jnp.asarray(count - k, y.dtype)
+        lines = candidates(keys[k], data, free)
         square = squares(data, lines)
         # A sum of logarithms is lowered by many small residuals and hardly raised by large ones.
         spread = quantile(jnp.min(square, axis=0), free, 0.5 / remaining) + jnp.square(least)
@@ -118,9 +140,9 @@ def sequential_robust(key: jax.Array, data: Data, components: int) -> Mixture:
         explained = jnp.abs(y - fitted(beta)) < 3 * jnp.maximum(scale, least)
         rest = jnp.where(explained, 0, free)
         # Where too few rows are left for a line, the next is drawn from all of them again.
-        enough = jnp.sum(rest > 0) > phi.shape[1]
-        return (jnp.where(enough, rest, weight), remaining - 1), beta
+        enough = jnp.sum(rest > 0, dtype=jnp.int32) > data.dim
+        return jnp.where(enough, rest, weight), taken.at[k].set(beta)
 
-    first = (weight, jnp.asarray(components, y.dtype))
-    _, lines = lax.scan(add, first, jax.random.split(key, components))
-    return around(data, lines)
+    none = jnp.zeros((components, phi.shape[1]), y.dtype)
+    _, lines = lax.fori_loop(0, count, add, (weight, none))
+    return around(data, lines, count)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxmlr.batch.starts.candidates import Data, around
 from jaxmlr.batch.starts.lines import spread_lines
@@ -14,7 +15,7 @@ TRIES = 10
 
 def _whitened(data: Data) -> tuple[Data, jax.Array]:
     """Regressors with second moment I, and L^-1 (d, d): x = L^-1 phi, beta = L^-T (coefficients of x)."""
-    phi, y, weight = data
+    phi, y, weight, columns = data
     d = phi.shape[1]
     total = jnp.sum(weight)
     moment = jnp.einsum("n,ni,nj->ij", weight / total, phi, phi, precision="highest")
@@ -23,7 +24,7 @@ def _whitened(data: Data) -> tuple[Data, jax.Array]:
     level = 100 * d * float(jnp.finfo(y.dtype).eps) * values[-1]
     scale = jnp.where(values > level, lax.rsqrt(jnp.maximum(values, level)), 0)
     root = scale[:, None] * vectors.T
-    return Data(jnp.einsum("ij,nj->ni", root, phi, precision="highest"), y, weight / total), root
+    return Data(jnp.einsum("ij,nj->ni", root, phi, precision="highest"), y, weight / total, columns), root
 
 
 def _leading(matrix: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
@@ -33,14 +34,21 @@ def _leading(matrix: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     return values[order], vectors[:, order]
 
 
+def _first(most: int, count: ArrayLike) -> jax.Array:
+    """Which of `most` entries are among the first `count`, (most,)."""
+    return jnp.arange(most, dtype=jnp.int32) < count
+
+
 def _second(white: Data) -> jax.Array:
     """E[y^2 (x x' - I)] / 2, which is sum_k weights[k] b_k b_k' for Gaussian x."""
-    x, y, share = white
+    x, y, share, _ = white
     moment = jnp.einsum("n,ni,nj->ij", share * y * y, x, x, precision="highest")
-    return 0.5 * (moment - jnp.sum(share * y * y) * jnp.eye(x.shape[1], dtype=y.dtype))
+    # A direction without data has no moment at all.
+    present = jnp.any(x != 0, axis=0).astype(y.dtype)
+    return 0.5 * (moment - jnp.sum(share * y * y) * jnp.diag(present))
 
 
-def spectral(key: jax.Array, data: Data, components: int) -> Mixture:
+def spectral(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
     """Lines sought in the span of the K leading eigenvectors of E[y^2 x x'], x the whitened regressors.
 
     For Gaussian x that span holds all lines (Yi, Caramanis and Sanghavi 2014; whitening as in the general
@@ -51,15 +59,21 @@ def spectral(key: jax.Array, data: Data, components: int) -> Mixture:
       key: of this start.
       data: phi (n, d), y (n,), weight (n,).
       components: K; with K >= d the span is everything.
+      used: how many of the K count, the first ones, where that is not all; it may be traced.
 
     Returns:
       A Mixture.
     """
     white, root = _whitened(data)
-    span = _leading(_second(white), min(components, data.phi.shape[1]))[1]
-    reduced = white._replace(phi=jnp.einsum("ni,ij->nj", white.phi, span, precision="highest"))
-    inside = spread_lines(key, reduced, components).coefficients
-    return around(data, jnp.einsum("kj,ij,il->kl", inside, span, root, precision="highest"))
+    count = components if used is None else used
+    width = min(components, data.phi.shape[1])
+    span = jnp.where(_first(width, count)[None, :], _leading(_second(white), width)[1], 0)
+    reduced = white._replace(
+        phi=jnp.einsum("ni,ij->nj", white.phi, span, precision="highest"),
+        columns=None if data.columns is None else jnp.minimum(count, data.columns),
+    )
+    inside = spread_lines(key, reduced, components, used).coefficients
+    return around(data, jnp.einsum("kj,ij,il->kl", inside, span, root, precision="highest"), count)
 
 
 def check_tensor(components: int, dim: int) -> None:
@@ -68,7 +82,7 @@ def check_tensor(components: int, dim: int) -> None:
         raise ValueError(f"components must be at most d = {dim} for a tensor start, not {components}")
 
 
-def tensor(key: jax.Array, data: Data, components: int) -> Mixture:
+def tensor(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
     """Lines by decomposing the third moment of (x, y), for Gaussian x and at most d components.
 
         M2 = E[y^2 S2(x)] / 2 = sum_k w_k b_k b_k'        S2(x) = x x' - I
@@ -84,6 +98,7 @@ def tensor(key: jax.Array, data: Data, components: int) -> Mixture:
       key: of this start.
       data: phi (n, d), y (n,), weight (n,).
       components: K, at most d.
+      used: as in `spectral`.
 
     Returns:
       A Mixture.
@@ -93,11 +108,12 @@ def tensor(key: jax.Array, data: Data, components: int) -> Mixture:
     """
     check_tensor(components, data.phi.shape[1])
     white, root = _whitened(data)
-    x, y, share = white
+    x, y, share, _ = white
+    count = components if used is None else used
     values, vectors = _leading(_second(white), components)
     tiny = float(jnp.finfo(y.dtype).tiny)
     width = jnp.sqrt(jnp.maximum(jnp.abs(values), tiny))
-    whitener = vectors / width[None, :]
+    whitener = jnp.where(_first(components, count)[None, :], vectors / width[None, :], 0)
     z = jnp.einsum("ni,ik->nk", x, whitener, precision="highest")
     cube = share * y * y * y
     third = jnp.einsum("n,ni,nj,nk->ijk", cube, z, z, z, precision="highest")
@@ -112,15 +128,19 @@ def tensor(key: jax.Array, data: Data, components: int) -> Mixture:
     def pull(tensor: jax.Array, v: jax.Array) -> jax.Array:
         return jnp.einsum("ijk,tj,tk->ti", tensor, v, v, precision="highest")
 
-    def take(tensor: jax.Array, key: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        v = normal(jax.random.normal(key, (TRIES, components), y.dtype))
+    keys = jax.random.split(key, components)
+
+    def take(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        tensor, found = carry
+        v = normal(jax.random.normal(keys[k], (TRIES, components), y.dtype))
         v = lax.fori_loop(0, ITERATIONS, lambda _, v: normal(pull(tensor, v)), v)
         height = jnp.sum(pull(tensor, v) * v, axis=1)
         best = jnp.argmax(height)
         v, height = v[best], height[best]
         cube = v[:, None, None] * v[None, :, None] * v[None, None, :]
-        return tensor - height * cube, (v, height)
+        return tensor - height * cube, found.at[k].set(height * v)
 
-    _, (v, height) = lax.scan(take, third, jax.random.split(key, components))
-    b = jnp.einsum("k,ij,kj->ki", height, vectors * width[None, :], v, precision="highest")
-    return around(data, jnp.einsum("ki,ij->kj", b, root, precision="highest"))
+    none = jnp.zeros((components, components), y.dtype)
+    _, scaled = lax.fori_loop(0, count, take, (third, none))
+    b = jnp.einsum("ij,kj->ki", vectors * width[None, :], scaled, precision="highest")
+    return around(data, jnp.einsum("ki,ij->kj", b, root, precision="highest"), count)

@@ -11,10 +11,10 @@ from scipy.special import fdtrc  # scipy.stats takes half a second to import
 
 from jaxmlr import registry
 from jaxmlr._xla import host
-from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, icl
+from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance
 from jaxmlr.batch.fit import MIXED
 from jaxmlr.batch.inference import errors_of
-from jaxmlr.fitting import methods
+from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables.design import Design, Observations
 from jaxmlr.fitting.tables.dialect import Reading
@@ -38,6 +38,7 @@ class TableFit(NamedTuple):
     covariance: np.ndarray  # (q, q), of `inference.covariance`
     posterior: np.ndarray  # (n, K)
     criteria: pd.DataFrame  # index K: log_likelihood, aic, bic, icl, one row for each K that was fitted
+    criterion: str  # that chose the number of components
     starts: int  # 1 where the method has one start
     advice: tuple[str, ...]  # one sentence each
 
@@ -108,7 +109,8 @@ def fit_rows(
     """
     check(design, rows, min(components))
     units = Units.of(rows.phi, rows.y, design.intercept)
-    scaled = units.apply(rows.phi, rows.y)
+    whole = rows.phi, rows.y
+    scaled = units.apply(*whole)
     n, d = rows.phi.shape
     found: dict[int, Fit] = {}
     values, advice = {}, []
@@ -117,7 +119,7 @@ def fit_rows(
             if n <= count * (d + 2) - 1:
                 advice.append(f"{count} components were not tried: {n} rows are too few")
                 continue
-            one = methods.batch("em" if count == 1 else method, *scaled, count, seed)
+            one = methods.batch("em" if count == 1 and method != "fit" else method, *scaled, count, seed)
             if one.spurious() or not np.isfinite(one.log_likelihood):
                 advice.append(
                     f"{count} components: every optimum found is spurious, a line through a few rows"
@@ -125,13 +127,13 @@ def fit_rows(
                 continue
             if not one.converged:
                 advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
-            found[count] = one
+            one = found[count] = _by_weight(one)
             here = units.fit(one, n)
             values[count] = {
                 "log_likelihood": float(here.log_likelihood),
                 "aic": float(aic(here)),
                 "bic": float(bic(here, n)),
-                "icl": float(icl(here, rows.phi, rows.y)),
+                "icl": float(bic(here, n)) - 2 * _sureness(here.mixture, rows),
             }
         if not found:
             most = max(components)
@@ -141,16 +143,15 @@ def fit_rows(
         criteria = pd.DataFrame.from_dict(values, orient="index").rename_axis("components")
         best = int(criteria[criterion].idxmin())
         fit: Fit = jax.tree.map(np.asarray, units.fit(found[best], n))
-        matrix = units.covariance(found[best].mixture, covariance(found[best], *scaled))
-        errors = errors_of(fit, matrix)
-        lower, upper = confidence_intervals(fit, errors)
-        posterior = np.asarray(fit.mixture.posterior(rows.phi, rows.y))
-        errors, lower, upper = jax.tree.map(np.asarray, (errors, lower, upper))
+        matrix = units.covariance(found[best].mixture, np.asarray(covariance(found[best], *scaled)))
+    errors = errors_of(fit, matrix)
+    lower, upper = confidence_intervals(fit, errors)
+    posterior = evaluate.posterior(fit.mixture, *whole)
     if any(np.isnan(x).any() for x in jax.tree.leaves((errors, lower, upper))):
         advice.append("no standard errors: the information is singular at this optimum")
     if best > 1:
         advice.extend(_doubts(rows, fit, posterior))
-        alone = methods.batch("em", *scaled, 1, seed) if 1 not in found else found[1]
+        alone = methods.batch("fit", *scaled, 1, seed) if 1 not in found else found[1]
         with host.float64():
             alone_bic = float(bic(units.fit(alone, n), n))
         if alone_bic < criteria.loc[best, "bic"]:
@@ -165,12 +166,26 @@ def fit_rows(
         errors,
         lower,
         upper,
-        np.asarray(matrix),
+        matrix,
         posterior,
         criteria,
+        criterion,
         starts if method == "fit" and best > 1 else 1,
         tuple(advice),
     )
+
+
+def _by_weight(fit: Fit) -> Fit:
+    """The components from the heaviest to the lightest; equal weights keep their order."""
+    beta, weights, variance = fit.mixture
+    order = np.argsort(-np.asarray(weights), kind="stable")
+    mixture = Mixture(beta[order], weights[order], variance[order] if variance.ndim else variance)
+    return fit._replace(mixture=mixture)
+
+
+def _sureness(mixture: Mixture, rows: Observations) -> float:
+    """sum_i log max_k p_ik with the posterior p, which ICL takes from BIC twice."""
+    return float(np.log(evaluate.posterior(mixture, rows.phi, rows.y).max(axis=1)).sum())
 
 
 def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str]:

@@ -49,6 +49,7 @@ class Formula:
     factors: set[str] = field(default_factory=set)  # the words inside of C(...)
     labels: dict[str, str] = field(default_factory=dict)  # what was written for a word or a call
     numbers: set[str] = field(default_factory=set)  # columns that must hold numbers: those on the left
+    arguments: dict[str, Any] = field(default_factory=dict)  # of `read`, which made it and can do so again
 
     @property
     def stateful(self) -> bool:
@@ -88,6 +89,13 @@ def read(left: str, right: str, columns: Sequence[str], default: Sequence[str], 
     """
     shown = quoted(left) if verbatim else left
     formula = Formula(f"{shown} ~ {right}" if left else right)
+    formula.arguments = {
+        "left": left,
+        "right": right,
+        "columns": list(columns),
+        "default": list(default),
+        "verbatim": verbatim,
+    }
     if len(formula.text) > LONGEST and not (verbatim and right == "."):
         raise ValueError(f"a formula must have at most {LONGEST:,} characters, not {len(formula.text):,}")
     if verbatim:

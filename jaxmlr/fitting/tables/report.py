@@ -1,7 +1,10 @@
 """A fitted table on the terminal and in files."""
 
+import platform
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,10 +74,44 @@ def lines(found: TableFit | StreamFit) -> Iterator[str]:
     yield f"{found.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
     yield from found.design.notes
     if isinstance(found, TableFit):
+        yield _choice(found)
         if found.fit.agreed is not None:
             agreed = int(found.fit.agreed)
             yield f"{found.starts} starts; {agreed} of the best, which went on, ended at this optimum"
         yield from found.advice
+
+
+def _choice(found: TableFit) -> str:
+    """Which number of components was taken, and by what."""
+    best, tried = len(found.fit.mixture.weights), list(found.criteria.index)
+    if len(tried) == 1:
+        return f"components: {best}, the only number tried; ordered from the heaviest"
+    values, name = found.criteria[found.criterion], _CRITERIA[found.criterion]
+    second = values.drop(best).idxmin()
+    return (
+        f"components: {best}, of {tried[0]} to {tried[-1]} the least {name}, {values[best]:.8g}"
+        f" (next {second}: {values[second]:.8g}); ordered from the heaviest"
+    )
+
+
+def provenance(found: TableFit, method: str, criterion: str, seed: int) -> dict[str, Any]:
+    """How a fit came about, as plain values: what a saved model and a report say of it."""
+    fit, packages = found.fit, ("jaxmlr", "jax", "jaxlib", "numpy", "pandas", "formulaic")
+    criteria = found.criteria.reset_index().to_dict("records")
+    return {
+        "formula": found.design.formula,
+        "rows": len(found.rows.y),
+        "left_out": found.rows.dropped,
+        "method": method,
+        "components": len(fit.mixture.weights),
+        "criterion": criterion,
+        "criteria": [{name: float(value) for name, value in row.items()} for row in criteria],
+        "seed": seed,
+        "log_likelihood": float(fit.log_likelihood),
+        "result": fit.result,
+        "advice": list(found.advice),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+    }
 
 
 def write(found: TableFit, folder: Path, kind: str) -> Iterator[Path]:

@@ -1,0 +1,90 @@
+"""Sizes that data sets are filled up to, so that few compiled programs serve all of them.
+
+Columns of zeros and components of weight 0 are put in front, rows of weight 0 behind. Neither moves the
+answer: a column of zeros gets the coefficient 0, and a component of weight 0 gets no row.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmlr._xla.jit import traced
+from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.outcome import Fit
+from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.mixture import Mixture
+
+ROWS = 16_384
+COLUMNS = 13
+COMPONENTS = (2, 5)
+
+
+def room(components: int) -> int:
+    """The least of `COMPONENTS` that holds so many."""
+    return next(most for most in COMPONENTS if components <= most)
+
+
+def holds(rows: int, columns: int, components: int, constraints: Constraints, *values: Any) -> bool:
+    """Whether a problem is of a kind and a size to be filled up: concrete, on a CPU, and without ties."""
+    simple = constraints == Constraints(equal_variance=constraints.equal_variance)
+    small = rows <= ROWS and columns <= COLUMNS and components <= COMPONENTS[-1]
+    return simple and small and jax.default_backend() == "cpu" and not traced(*values)
+
+
+def filled(data: Data, key: jax.Array | None = None) -> Data:
+    """The rows in arrays of `ROWS` rows and `COLUMNS` columns, in an order drawn by the key, if any."""
+    phi, y, weight = map(np.asarray, data[:3])
+    n, d = phi.shape
+    order = np.arange(n)
+    if key is not None:
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        words = np.asarray(jax.random.key_data(key) if typed else key).tolist()
+        order = np.random.default_rng(words).permutation(n)
+    full = (np.zeros((ROWS, COLUMNS), phi.dtype), np.zeros(ROWS, y.dtype), np.zeros(ROWS, weight.dtype))
+    full[0][:n, COLUMNS - d :], full[1][:n], full[2][:n] = phi[order], y[order], weight[order]
+    whole = [jnp.asarray(array) for array in full]
+    return Data(whole[0], whole[1], whole[2], jnp.asarray(np.int32(d)))
+
+
+def filled_fit(
+    mixture: Mixture, options: MStepOptions | None
+) -> tuple[Mixture, MStepOptions | None, Mixture]:
+    """A mixture and its options filled up, and which entries of that mixture are its own."""
+    components, d = np.shape(mixture.coefficients)
+    before = room(components) - components
+    beta, weights, variance = map(np.asarray, mixture)
+    lines = np.pad(beta, ((before, 0), (COLUMNS - d, 0)))
+    shares = np.pad(weights, (before, 0))
+    if variance.ndim:
+        variance = np.pad(variance, (before, 0), constant_values=variance.max())
+    whole = Mixture(*map(jnp.asarray, (lines, shares, variance)))
+    own = np.arange(before + components) >= before
+    columns = np.arange(COLUMNS) >= COLUMNS - d
+    spread = own if variance.ndim else np.ones((), bool)
+    entries = Mixture(*map(jnp.asarray, (own[:, None] & columns[None, :], own, spread)))
+    if options is not None:
+        options = options._replace(ridge=jnp.asarray(np.pad(np.asarray(options.ridge), (COLUMNS - d, 0))))
+    return whole, options, entries
+
+
+def taken_entries(matrix: jax.Array, own: Mixture) -> jax.Array:
+    """Of a matrix (q, q) of the entries of a filled mixture, those of its own."""
+    kept = np.concatenate([np.asarray(leaf).reshape(-1) for leaf in own])
+    return jnp.asarray(np.asarray(matrix)[np.ix_(kept, kept)])
+
+
+def taken(mixture: Mixture, components: int, d: int) -> Mixture:
+    """What of a filled mixture is of the problem's own size."""
+    beta, weights, variance = map(np.asarray, mixture)
+    beta, weights = beta[-components:, COLUMNS - d :], weights[-components:]
+    return Mixture(*map(jnp.asarray, (beta, weights, variance[-components:] if variance.ndim else variance)))
+
+
+def taken_fit(fit: Fit, components: int, d: int) -> Fit:
+    """What of a fit to filled rows is of the problem's own size."""
+    options = fit.options
+    if options is not None:
+        options = options._replace(ridge=jnp.asarray(np.asarray(options.ridge)[COLUMNS - d :]))
+    return fit._replace(mixture=taken(fit.mixture, components, d), options=options)

@@ -1,0 +1,126 @@
+"""A fitted mixture that is kept: saved as JSON, loaded, and asked about new rows."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from jaxmlr import _check
+from jaxmlr.fitting import evaluate
+from jaxmlr.fitting.intervals import densest
+from jaxmlr.mixture import Mixture
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from jaxmlr.fitting.tables.design import Design
+
+FORMAT = "jaxmlr model 1"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A mixture and the design that turns rows of a table into its regressors."""
+
+    design: "Design"
+    mixture: Mixture  # in the units of the table, NumPy float64
+    about: dict[str, Any]  # how it came about: plain values, for people and reports
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as JSON, in full precision; an old file is replaced at once or not at all.
+
+        Raises:
+          OSError: the file cannot be written.
+        """
+        from jaxmlr.fitting.tables import saved
+
+        beta, weights, variance = (np.asarray(leaf, np.float64).tolist() for leaf in self.mixture)
+        values = {
+            "format": FORMAT,
+            "about": self.about,
+            "mixture": {"coefficients": beta, "weights": weights, "noise_variance": variance},
+            "design": saved.dumped(self.design),
+        }
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False), "utf-8")
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. It is data: nothing in it is run.
+
+        Raises:
+          OSError: the file cannot be read.
+          ValueError: it is not a saved model.
+        """
+        from jaxmlr.fitting.tables import saved
+
+        try:
+            values = json.loads(Path(path).read_text("utf-8"))
+            if values["format"] != FORMAT:
+                raise ValueError(f"its format is {values['format']!r}, not {FORMAT!r}")
+            parts = [np.asarray(values["mixture"][name], np.float64) for name in Mixture._fields]
+            design, about = saved.loaded(values["design"]), dict(values["about"])
+            mixture = _checked(parts, len(design.names))
+        except (ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
+            raise ValueError(f"{path} is not a saved model: {error}") from error
+        return cls(design, mixture, about)
+
+    def predict(
+        self, frame: "pd.DataFrame", *, interval: float | None = None, given: bool = False
+    ) -> "pd.DataFrame":
+        """What the mixture says of new rows, whose regressors must all be there.
+
+        Args:
+          frame: a table with the columns of the formula; its index numbers the rows.
+          interval: in (0, 1): the probability of the sets `lower_1` to `upper_1`, and further where the set
+            of highest density has several parts. They know of noise and membership, not of the error of
+            the estimate.
+          given: whether the response is there, which then tells the component.
+
+        Returns:
+          For each usable row: `row`; `mean`, E[y | x]; `component_k`, the lines; `probability_k`,
+          P(z = k | x, y), or the weights where the response is not given; with it `label`, the most
+          probable component from 1.
+
+        Raises:
+          ValueError: a missing column, a level that the model does not know, or entries of a wrong kind.
+        """
+        import pandas as pd
+
+        rows = self.design.observations(frame, response=given)
+        lines = evaluate.lines(self.mixture, rows.phi) + rows.offset[:, None]
+        weights = np.asarray(self.mixture.weights)
+        share = np.tile(weights, (len(lines), 1))
+        if given and len(lines):
+            share = evaluate.posterior(self.mixture, rows.phi, rows.y)
+        columns: dict[str, Any] = {"row": rows.rows, "mean": lines @ weights}
+        columns |= {f"component_{k + 1}": line for k, line in enumerate(lines.T)}
+        columns |= {f"probability_{k + 1}": column for k, column in enumerate(share.T)}
+        if given:
+            columns["label"] = share.argmax(axis=1) + 1
+        if interval is not None:
+            _check.number("interval", interval, above=0, below=1, scalar=True)
+            sigma = np.sqrt(np.broadcast_to(self.mixture.noise_variance, weights.shape))
+            ends = densest(lines, share if not given else np.tile(weights, (len(lines), 1)), sigma, interval)
+            for i in range(ends.shape[1]):
+                columns |= {f"lower_{i + 1}": ends[:, i, 0], f"upper_{i + 1}": ends[:, i, 1]}
+        return pd.DataFrame(columns)
+
+
+load = Model.load
+
+
+def _checked(parts: list[np.ndarray], dim: int) -> Mixture:
+    beta, weights, variance = parts
+    count = len(weights)
+    if beta.shape != (count, dim) or weights.ndim != 1 or variance.shape not in ((), (count,)):
+        raise ValueError("the parts of its mixture do not fit together")
+    if not all(np.isfinite(part).all() for part in parts) or (weights < 0).any() or (variance <= 0).any():
+        raise ValueError("its mixture holds numbers that no mixture has")
+    leaves: list[Any] = parts
+    return Mixture(*leaves)
