@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from jaxmlr import _check
+from jaxmlr.fitting.terminal import printable
 
 # Okabe and Ito's palette without its yellow, too pale for lines, and its black, which references have.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#882255")
@@ -121,8 +122,8 @@ def area_colours(methods: Mapping[str, str], colours: Mapping[str, str]) -> dict
 
 
 def plain(text: Any) -> str:
-    """Text as it stands: a dollar sign of the user's begins no formula."""
-    return str(text).replace("$", r"\$")
+    """Text as it stands: a user's dollar sign begins no formula, and control characters are escapes."""
+    return printable(str(text)).replace("$", r"\$")
 
 
 def symbol(path: str) -> str:

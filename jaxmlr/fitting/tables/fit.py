@@ -57,10 +57,11 @@ class StreamFit(NamedTuple):
     dropped: int
 
 
-def check(design: Design, rows: Observations, components: int) -> None:
+def check(design: Design, rows: Observations, components: int, *, collinear: bool = False) -> None:
     """Raise ValueError where no method could fit `components` lines to these rows.
 
-    Fewer rows than K (d + 2) - 1 parameters, a constant response, or regressors that are collinear.
+    Fewer rows than K (d + 2) - 1 parameters, a constant response, or regressors that are collinear, unless
+    that is said to be bearable.
     """
     n, d = rows.phi.shape
     if n <= d:
@@ -72,18 +73,33 @@ def check(design: Design, rows: Observations, components: int) -> None:
         )
     if np.ptp(rows.y) == 0:
         raise ValueError(f"the response {design.response!r} is constant: {rows.y[0]:g} in all {n} rows")
-    units = Units.of(rows.phi, rows.y, design.intercept)
-    scaled, _ = units.apply(rows.phi, rows.y)
-    norms = np.linalg.norm(scaled, axis=0)
-    outside = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
+    if not collinear and (
+        message := _collinear(design, Units.of(rows.phi, rows.y, design.intercept), rows.phi)
+    ):
+        raise ValueError(message)
+
+
+def _collinear(design: Design, units: Units, phi: np.ndarray, factor: np.ndarray | None = None) -> str:
+    """What is wrong with the regressors: judged after centring, of which phi (n, d) is the last part.
+
+    Args:
+      design: names the columns.
+      units: of the rows.
+      phi: (n, d).
+      factor: R (d, d) of a QR factorisation of all rows, where there are more than these.
+    """
+    if factor is None:
+        factor = np.linalg.qr(units.apply(phi, np.zeros(len(phi)))[0], mode="r")
+    norms = np.linalg.norm(factor, axis=0)
     # An entry of size c has an error of eps c, which is eps c / scale after centring.
-    rounding = 4 * np.finfo(np.float64).eps * np.abs(rows.phi).max(axis=0) / units.scale * np.sqrt(n)
-    bad = np.flatnonzero(outside <= np.maximum(COLLINEAR * norms, rounding))
-    if len(bad):
-        name, before = design.names[bad[0]], design.names[: bad[0]]
-        shown = f"{', '.join(before[:5])}{', ...' if len(before) > 5 else ''}"
-        what = "is zero everywhere" if not before else f"is a linear combination of {shown}"
-        raise ValueError(f"collinear columns: {name!r} {what}; leave it out of the formula")
+    rounding = 4 * np.finfo(np.float64).eps * np.abs(phi).max(axis=0) / units.scale * np.sqrt(len(phi))
+    bad = np.flatnonzero(np.abs(np.diag(factor)) <= np.maximum(COLLINEAR * norms, rounding))
+    if not len(bad):
+        return ""
+    name, before = design.names[bad[0]], design.names[: bad[0]]
+    shown = f"{', '.join(before[:5])}{', ...' if len(before) > 5 else ''}"
+    what = "is zero everywhere" if not before else f"is a linear combination of {shown}"
+    return f"collinear columns: {name!r} {what}; leave it out of the formula"
 
 
 def fit_rows(
@@ -252,21 +268,28 @@ def fit_stream(
     """
     methods.estimator(method, components)  # what is wrong with it is said before a file is read
     symmetric = registry.find(method).symmetric
-    design, rows, pieces = survey(source, response, formula, reading, chunk)
-    check(design, rows, components)
+    design, telling, pieces, whole = survey(source, response, formula, reading, chunk)
+    check(design, telling, components, collinear=not whole)
     # A method of unknown symmetry may be symmetric, and is right without a centred response too.
-    units = Units.of(rows.phi, rows.y, design.intercept, centre_response=symmetric is False)
-    stream = methods.stream(method, components, None, rows.phi.shape[1], seed)
+    units = Units.of(telling.phi, telling.y, design.intercept, centre_response=symmetric is False)
+    stream = methods.stream(method, components, None, len(design.names), seed)
+    doubtful = bool(_collinear(design, units, telling.phi))  # till later rows tell the columns apart
+    factor = np.empty((0, len(design.names)))
     used = dropped = 0
     for frame in pieces:
         rows = design.observations(frame)
-        info = stream.update(*units.apply(rows.phi, rows.y))
+        scaled = units.apply(rows.phi, rows.y)
+        info = stream.update(*scaled)
+        if doubtful:
+            factor = np.linalg.qr(np.vstack([factor, scaled[0]]), mode="r")
         used, dropped = used + len(rows.y), dropped + rows.dropped
         with host.float64():
             mixture = jax.tree.map(np.asarray, units.mixture(stream.mixture()))
         if not all(np.isfinite(leaf).all() for leaf in mixture):
             raise ValueError(f"{method} diverged before row {frame.index[-1]}; try another method")
         yield StreamFit(design, mixture, used, dropped), rows.rows, np.asarray(info.label)
+    if doubtful and (message := _collinear(design, units, telling.phi, factor)):
+        raise ValueError(message)
 
 
 def as_table(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:

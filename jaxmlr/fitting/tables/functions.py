@@ -56,6 +56,8 @@ def check(code: str) -> str:
             if name not in FUNCTIONS and name not in CONTRASTS:
                 _fail(f"{name!r} is not a function of formulas")
             for size in sizes if name in STATEFUL else ():
+                if isinstance(size, ast.BinOp | ast.UnaryOp):
+                    _fail(f"{name} takes plain numbers behind its column")
                 if (
                     isinstance(size, ast.Constant)
                     and isinstance(size.value, int)

@@ -5,7 +5,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -16,12 +16,22 @@ from jaxmlr.fitting.tables.formula import Formula
 
 OPENING = 65_536  # rows from which a design is learnt, however the file is cut
 
+
+class Survey(NamedTuple):
+    """What is known of a file before it is run through."""
+
+    design: Design
+    rows: Observations  # some that show all of it
+    pieces: Iterator[pd.DataFrame]  # of the file, from its beginning
+    whole: bool  # whether `rows` are all there are
+
+
 Pieces = Callable[[], Iterator[pd.DataFrame]]
 
 
 def survey(
     source: str | Path, response: str | None, formula: str | None, reading: Reading | None, chunk: int
-) -> tuple[Design, Observations, Iterator[pd.DataFrame]]:
+) -> Survey:
     """The design of a file, rows that show all of it, and the pieces of the file.
 
     The first `OPENING` rows do where all the columns of the formula are numbers that vary there. If not, the
@@ -44,7 +54,7 @@ def survey(
         begun.append(frame)
     opening = _joined(begun).iloc[:OPENING]
     if sum(map(len, begun)) <= OPENING:  # that was all
-        return *Design.learn(opening, response, formula), iter(begun)
+        return Survey(*Design.learn(opening, response, formula), iter(begun), True)
     if _tells_all(opening, response, formula):
         design, rows = Design.learn(opening, response, formula)
         pieces: Iterator[pd.DataFrame] = itertools.chain(begun, rest)
@@ -66,7 +76,7 @@ def survey(
     if design.parsed.stateful:
         note = f"functions such as poly and scale have learnt from the first {OPENING:,} rows"
         design = dataclasses.replace(design, notes=(*design.notes, note))
-    return design, rows, pieces
+    return Survey(design, rows, pieces, False)
 
 
 def _tells_all(opening: pd.DataFrame, response: str | None, formula: str | None) -> bool:

@@ -81,6 +81,7 @@ BAD = {
     "I('a' * 999999999)": "arithmetic takes columns and numbers",
     "poly(x, 1000000)": "at most 100 columns",
     "bs(x, df=1000000)": "at most 100 columns",
+    "bs(x, df=99 * 99999)": "takes plain numbers",
     "x.f2py.os.system('a')": "'x.f2py.os.system' is not a function",
     "x.to_pickle('a')": "'x.to_pickle' is not a function",
     "I(x.values)": "no column 'x.values'",

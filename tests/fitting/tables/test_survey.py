@@ -94,6 +94,17 @@ def test_a_column_that_stays_empty_is_left_out(tmp_path):
     np.testing.assert_allclose(fit.mixture.coefficients[0], np.linalg.lstsq(phi, y)[0], rtol=1e-8)
 
 
+def test_columns_that_only_later_rows_tell_apart(tmp_path):
+    frame, phi, y = table("plain")
+    frame["w"] = phi[:, 2] = np.where(np.arange(N) < 250, 2 * frame["x"], phi[:, 2])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    fit = last(tmp_path / "t.csv", 50, "plain")
+    np.testing.assert_allclose(fit.mixture.coefficients[0], np.linalg.lstsq(phi, y)[0], rtol=1e-8)
+    frame.assign(w=2 * frame["x"]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match="collinear columns: 'w' is a linear combination of Intercept, x"):
+        last(tmp_path / "t.csv", 50, "plain")
+
+
 def test_what_stays_constant_is_refused(tmp_path):
     frame, *_ = table("plain")
     frame.assign(y=1.0).to_csv(tmp_path / "t.csv", index=False)
