@@ -53,8 +53,7 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
-napoleon_custom_sections = [("Fields", "params_style")]
+napoleon_custom_sections = [("Attributes", "params_style"), ("Fields", "params_style")]
 
 
 def setup(app: object) -> None:

@@ -63,6 +63,16 @@ def process(app: object, what: str, name: str, obj: Any, options: object, lines:
     lines[:] = converted(lines)
 
 
+def signature(
+    app: object, what: str, name: str, obj: Any, options: object, text: str | None, returned: Any
+) -> Any:
+    """Write defaults as Python does, so that Sphinx can parse the signature."""
+    del app, what, name, obj, options
+    if text is None:
+        return None
+    return re.sub(r"<module '([\w.]+)' from [^>]*>", r"\1", text.replace("<factory>", "{}")), returned
+
+
 def skip(app: object, what: str, name: str, obj: Any, skipped: bool, options: object) -> bool | None:
     """Leave out the fields of tuples, which `fields` lists, and what scikit-learn adds to its estimators."""
     del app, what, name, skipped, options
@@ -71,6 +81,7 @@ def skip(app: object, what: str, name: str, obj: Any, skipped: bool, options: ob
 
 
 def setup(app: Any) -> None:
-    """Connect both to Sphinx."""
+    """Connect all of this to Sphinx."""
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", process, priority=400)
     app.connect("autodoc-skip-member", skip)

@@ -202,7 +202,8 @@ def commands() -> str:
             option = each.param_type_name == "option"
             written = " ".join([*each.opts, each.metavar or ""]) if option else each.metavar or each.name
             default = "" if each.default in (None, False) else f"`{each.default}`"
-            rows.append(f"| `{cell(written.strip())}` | {default} | {cell(each.help or '')} |")
+            said = re.sub(r"(--[a-z]\S*( \w\S*=\S+)?)", r"`\1`", cell(each.help or ""))
+            rows.append(f"| `{cell(written.strip())}` | {default} | {said} |")
         parts += [*rows, ""]
     return "\n".join(parts)
 
