@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-import jax
 import numpy as np
 
 from jaxmlr import registry
-from jaxmlr.fitting import methods
+from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.stream import Stream
+from jaxmlr.mixture import Mixture
 
 
 class MixtureRegressor:
@@ -42,6 +42,7 @@ class MixtureRegressor:
         self.fit_intercept, self.options, self.seed = fit_intercept, options, seed
         self.names: tuple[str, ...] | None = None
         self._stream: Stream | None = None
+        self._estimate: Mixture | None = None
 
     def learn_one(self, x: Mapping[str, float], y: float) -> Self:
         """Take one row; one with a number that is not finite is not observed, and changes nothing."""
@@ -50,6 +51,7 @@ class MixtureRegressor:
             dim = len(self.names) + self.fit_intercept
             self._stream = methods.stream(self.method, self.n_components, self.options, dim, self.seed)
         self._stream.update(self._row(x), np.array([y], np.float64))
+        self._estimate = None
         return self
 
     def predict_one(self, x: Mapping[str, float]) -> float:
@@ -60,9 +62,7 @@ class MixtureRegressor:
         """
         if self._stream is None:
             return 0.0
-        mixture = self._stream.mixture()
-        lines = self._finite(x)[0] @ np.asarray(mixture.coefficients).T
-        return float(lines @ np.asarray(mixture.weights))
+        return float(evaluate.mean(self._mixture(), self._finite(x))[0])
 
     def predict_proba_one(self, x: Mapping[str, float], y: float) -> dict[int, float]:
         """P(z = k | x, y) of every component k; nothing is known of it before the first row.
@@ -75,9 +75,15 @@ class MixtureRegressor:
         if not np.isfinite(y):
             raise ValueError(f"y must be finite, not {y}")
         row = self._finite(x)
-        with jax.enable_x64(True):
-            posterior = np.asarray(self._stream.mixture().posterior(row, np.array([y], np.float64)))
+        posterior = evaluate.posterior(self._mixture(), row, np.array([y], np.float64))
         return dict(enumerate(posterior[0].tolist()))
+
+    def _mixture(self) -> Mixture:
+        """The estimate, taken from the state once after each row."""
+        if self._estimate is None and self._stream is not None:
+            self._estimate = self._stream.mixture()
+        assert self._estimate is not None
+        return self._estimate
 
     def _row(self, x: Mapping[str, float]) -> np.ndarray:
         values = [float(x.get(name, 0.0)) for name in self.names or ()]

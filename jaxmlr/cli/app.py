@@ -1,4 +1,4 @@
-"""The command line: jaxmlr run | show | plot | export | fit | predict | bench. Needs the extra `study`.
+"""The command line, `jaxmlr`. Needs the extra `study`.
 
 Each command imports what it needs when it runs: a fit does not wait for xarray.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import jax
 import typer
 
-from jaxmlr import __version__
+from jaxmlr import __version__, registry
 from jaxmlr._xla import cache, host
 from jaxmlr.cli.plot import plot
 from jaxmlr.cli.settings import Folder, key_values
@@ -242,6 +242,38 @@ def predict(
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
     predict.predict(model, data, interval, given, out, Reading())
+
+
+@app.command()
+def stream(
+    response: Annotated[str, typer.Option(metavar="COLUMN", help="What to explain, by all other columns.")],
+    method: Annotated[str, typer.Option(help="A recursive method.")] = registry.RECOMMENDED["lines"],
+    components: Annotated[int, typer.Option(metavar="K", min=1, help="How many lines.")] = 2,
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the state is kept; there, the stream goes on.")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Rows after which the state is kept anew.")] = 10_000,
+    kind: Annotated[str, typer.Option("--format", help="Of what is written: csv or json lines.")] = "csv",
+    forgetting: Annotated[
+        float | None, typer.Option(help="Of the method, as 0.999: old rows count less and less.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Any other of the method.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the start.")] = 0,
+) -> None:
+    """Answer rows as they come: tail -f feed.csv | jaxmlr stream --response y --state FILE.
+
+    Standard input is CSV with a header and numbers; every line has an intercept. For each row a line is
+    written at once: row, label (of the most probable component, from 1), probability (its posterior),
+    prediction (the mean of y given x), all from the estimate before that row. A row with a gap is not learnt
+    from. The state is kept every so often and at the end of input, in a file from which a stream goes on bit
+    for bit.
+    """
+    from jaxmlr.cli import stream
+
+    options = key_values("--option", settings) | ({} if forgetting is None else {"forgetting": forgetting})
+    stream.stream(method, response, components, state, every, kind, seed, options)
 
 
 @app.command()
