@@ -31,28 +31,41 @@ def check(method: Method, options: Mapping[str, Any], dim: int) -> None:
         given = {name: fact for name, fact in facts.items() if name in method.parameters}
         return method.factory(phi, y, **(given | dict(options)))
 
-    need = "give check_method the options that it needs"
     with jax.enable_x64(True):
         trials = [rows(dim, np.float64, trial) for trial in range(TRIALS)]
-        for dtype in (np.float32, np.float64):
-            found = attempt(f"a fit to {np.dtype(dtype)} data", fit, *rows(dim, dtype), mend=need)
-            require(
-                isinstance(found, Fit | Mixture),
-                f"a batch method must return a Fit or a Mixture, not {type(found).__name__}",
-                "return a jaxmlr.Fit",
-            )
-            require_valid(getattr(found, "mixture", found), dim, dtype)
+        need = "give check_method the options that it needs"
+        first = attempt("a fit", fit, *trials[0], mend=need)
+        require(
+            isinstance(first, Fit | Mixture),
+            f"a batch method must return a Fit or a Mixture, not {type(first).__name__}",
+            "return a jaxmlr.Fit",
+        )
+        require_valid(_mixture(first), dim, np.float64)
+        require(
+            equal(first, fit(*trials[0])), "a fit must be pure: two calls with equal arguments differ", GLOBAL
+        )
+        for dtype in (np.float64, np.float32):
             names, phi, y = degenerate(dim, dtype)
-            require_finite(names, attempt("jit of vmap", jax.jit(jax.vmap(fit)), phi, y, mend=TRACED), dtype)
-        alone = [fit(*trial) for trial in trials]
-        require(
-            equal(alone[0], fit(*trials[0])),
-            "a fit must be pure: two calls with equal arguments differ",
-            GLOBAL,
-        )
-        together = jax.jit(jax.vmap(fit))(*(np.stack(part) for part in zip(*trials, strict=True)))
-        estimates = [getattr(each, "mixture", each) for each in (together, *alone)]
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *estimates[1:])
-        require(
-            equal(estimates[0], stacked, 1e-6), "vmap of data sets must equal the fits one by one", GLOBAL
-        )
+            every = [
+                np.concatenate(part).astype(dtype) for part in zip((phi, y), _stacked(trials), strict=True)
+            ]
+            together = attempt(f"vmap of {np.dtype(dtype)} data", jax.jit(jax.vmap(fit)), *every, mend=TRACED)
+            require_finite(names, together, dtype)
+            cases = len(names)
+            ordinary = jax.tree.map(lambda leaf, cases=cases: leaf[cases:], _mixture(together))
+            require_valid(jax.tree.map(lambda leaf: leaf[0], ordinary), dim, dtype)
+            if dtype == np.float64:
+                alone = jax.tree.map(
+                    lambda *leaves: np.stack(leaves), *(_mixture(fit(*each)) for each in trials)
+                )
+                require(
+                    equal(ordinary, alone, 1e-6), "vmap of data sets must equal the fits one by one", GLOBAL
+                )
+
+
+def _mixture(fitted: Any) -> Any:
+    return getattr(fitted, "mixture", fitted)
+
+
+def _stacked(trials: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    return [np.stack(part) for part in zip(*trials, strict=True)]

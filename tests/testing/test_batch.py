@@ -41,7 +41,7 @@ def test_a_start_is_given_where_it_is_asked_for(method):
         (dict(variance=lambda phi, y: next(counter)), "a fit must be pure"),
         (dict(variance=lambda phi, y: 1.0 if y[0] > 0 else 2.0), "must not depend on values in Python"),
         (dict(variance=lambda phi, y: -1.0), "noise_variance must be greater than 0"),
-        (dict(variance=lambda phi, y: y.no_such), "a fit to float32 data must not raise AttributeError"),
+        (dict(variance=lambda phi, y: y.no_such), "a fit must not raise AttributeError"),
     ],
 )
 def test_a_broken_promise_is_named(parts, message):
