@@ -66,12 +66,8 @@ def rates(case, trials, steps):
     def trial(index):
         source = stream(jax.random.key(7), truth, process, index)
 
-        def step(n, carry):
-            data, seen = source.step(carry[0], n)
-            return data, estimator.step(carry[1], (seen.phi, seen.y))[0]
-
-        start = source.init(), estimator.init(len(BETA), None, jnp.float32)
-        return jax.lax.fori_loop(1, steps + 1, step, start)[1]
+        states = jaxmlr.follow(estimator, source, len(BETA), [steps], lambda state: state, dtype=jnp.float32)
+        return jax.tree.map(lambda x: x[0], states)
 
     run = jax.jit(jaxmlr.lanes(trial), compiler_options={"xla_cpu_prefer_vector_width": 512})
     return jax.tree.map(lambda x: float(np.nanmean(x)), jax.vmap(diagnostics.report)(run(jnp.arange(trials))))

@@ -34,17 +34,10 @@ def squares(make, decay, p, ends, trials):
     def trial(index):
         source = stream(jax.random.key(4), truth, processes.decaying_ar(decay=decay), index)
 
-        def step(n, carry):
-            data, seen = source.step(carry[0], n)
-            return data, estimator.step(carry[1], (seen.phi, seen.y))[0]
+        def error(state):
+            return jaxmlr.metrics.coefficient_error(estimator.mixture(state), truth)
 
-        def segment(carry, between):
-            carry = jax.lax.fori_loop(between[0], between[1], step, carry)
-            return carry, jaxmlr.metrics.coefficient_error(estimator.mixture(carry[1]), truth)
-
-        start = source.init(), estimator.init(2, None, jnp.float32)
-        begins = np.concatenate([[1], ends[:-1] + 1]).astype(np.int32)
-        return jax.lax.scan(segment, start, (jnp.asarray(begins), jnp.asarray(ends + 1)))[1]
+        return jaxmlr.follow(estimator, source, 2, ends, error, dtype=jnp.float32)
 
     run = jax.jit(jaxmlr.lanes(trial), compiler_options={"xla_cpu_prefer_vector_width": 512})
     return np.asarray(run(jnp.arange(trials, dtype=jnp.int32)), np.float64) ** 2

@@ -22,6 +22,7 @@ from jaxmlr.batch import (
     standard_errors,
 )
 from jaxmlr.data import disturbances, processes
+from jaxmlr.data.follow import follow
 from jaxmlr.data.simulate import simulate
 from jaxmlr.estimator import Estimator, Info, run
 from jaxmlr.evaluation import diagnostics, metrics, theory
@@ -69,6 +70,7 @@ __all__ = [
     "em",
     "fisher_scoring",
     "fit",
+    "follow",
     "hard_em",
     "icl",
     "lanes",

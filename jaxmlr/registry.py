@@ -249,7 +249,7 @@ def find(method: Any, *, kind: str | None = None, label: str = "method") -> Meth
             raise ValueError(f"{label}: unknown name {method!r}; {hint}")
         record = METHODS[method]
     elif isinstance(method, str):
-        record = Method(_imported(method, label), symmetric=None)
+        record = Method(imported(method, label), symmetric=None)
     elif callable(method):
         record = Method(method, symmetric=None)
     else:
@@ -260,8 +260,12 @@ def find(method: Any, *, kind: str | None = None, label: str = "method") -> Meth
     return record
 
 
-def _imported(path: str, label: str) -> Callable[..., Any]:
-    """The function of "package.module:function"."""
+def imported(path: str, label: str) -> Callable[..., Any]:
+    """The function of "package.module:function".
+
+    Raises:
+      ValueError: it cannot be imported, or is no function.
+    """
     module, _, name = path.partition(":")
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), name)

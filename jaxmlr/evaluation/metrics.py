@@ -75,6 +75,11 @@ def coefficient_error(estimate: Mixture, truth: Mixture) -> jax.Array:
     return jnp.sqrt(jnp.sum(error * error) / truth.coefficients.shape[0])
 
 
+def comparable(estimate: Mixture, truth: Mixture) -> bool:
+    """Whether two mixtures have as many components, so that their components can be matched."""
+    return estimate.coefficients.shape == truth.coefficients.shape
+
+
 def misclassification(confusion: jax.Array, order: jax.Array) -> jax.Array:
     """Share of wrong labels: 1 - sum_k confusion[order[k], k] / sum confusion.
 
@@ -129,6 +134,9 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
     coefficient_error, scale   of the estimate after observation n
     diagnostics.METRICS    the numbers and alarms of a `diagnostics.Report` after observation n
 
+    Where the method has another number of components than the truth, components cannot be matched:
+    coefficient_error and misclassification are NaN. So is scale where it has not two.
+
     Args:
       estimator: the method.
       truth: the mixture that produces the data.
@@ -172,20 +180,24 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
     def values(state: _Progress, n: jax.Array) -> dict[str, jax.Array]:
         mixture = estimator.mixture(state.estimate)
         dtype = mixture.coefficients.dtype
-        found = {"finite": jnp.all(jnp.isfinite(mixture.coefficients)).astype(dtype)}
+        nan = jnp.full((), jnp.nan, dtype)
+        matched = comparable(mixture, truth)
+        measured = {"finite": jnp.all(jnp.isfinite(mixture.coefficients)).astype(dtype)}
         if "coefficient_error" in wanted:
-            found["coefficient_error"] = coefficient_error(mixture, truth)
+            measured["coefficient_error"] = coefficient_error(mixture, truth) if matched else nan
         if state.confusion is not None:
-            order = matching(mixture.coefficients, truth.coefficients)
-            found["misclassification"] = misclassification(state.confusion, order).astype(dtype)
+            measured["misclassification"] = nan
+            if matched:
+                order = matching(mixture.coefficients, truth.coefficients)
+                measured["misclassification"] = misclassification(state.confusion, order).astype(dtype)
         if state.squares is not None:
-            found["within_cluster_error"] = (state.squares[0] + state.squares[1]) / n.astype(dtype)
+            measured["within_cluster_error"] = (state.squares[0] + state.squares[1]) / n.astype(dtype)
         if "scale" in wanted:
-            found["scale"] = scale(mixture)
+            measured["scale"] = scale(mixture) if mixture.weights.shape == (2,) else nan
         if watched:
             report = diagnostics.values(state.estimate)
-            found |= {name: report[name] for name in watched}
-        return found
+            measured |= {name: report[name] for name in watched}
+        return measured
 
     return Tracker(init, step, values)
 

@@ -13,9 +13,10 @@ from jax.typing import ArrayLike
 from jaxmlr import _check
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.data.disturbances import Disturbance
+from jaxmlr.data.follow import follow
 from jaxmlr.data.processes import Process
 from jaxmlr.data.simulate import stream
-from jaxmlr.estimator import Estimator, plain_step
+from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import metrics
 from jaxmlr.mixture import Mixture
 
@@ -93,8 +94,8 @@ def tune(
         values = low + (high - low) * jax.nn.sigmoid(x)
         return {name: values[k] for k, name in enumerate(names)}
 
-    ends = np.unique(np.geomspace(max(2, steps // 100), steps, record).round().astype(np.int32)) + 1
-    starts = np.concatenate([np.ones(1, np.int32), ends[:-1]])
+    ends = np.unique(np.geomspace(max(2, steps // 100), steps, record).round().astype(np.int32))
+    dim = truth.coefficients.shape[1]
 
     def losses(x: jax.Array, index: jax.Array) -> jax.Array:
         estimator = make(**settings(x))
@@ -102,17 +103,10 @@ def tune(
         def trial(number: jax.Array) -> jax.Array:
             source = stream(key, truth, process, number, disturbance)
 
-            def step(n: jax.Array, carry: Any) -> Any:
-                data, seen = source.step(carry[0], n)
-                return data, plain_step(estimator)(carry[1], (seen.phi, seen.y))[0]
+            def log_error(state: Any) -> jax.Array:
+                return jnp.log(metrics.coefficient_error(estimator.mixture(state), truth))
 
-            def segment(carry: Any, between: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
-                carry = jax.lax.fori_loop(between[0], between[1], step, carry)
-                return carry, jnp.log(metrics.coefficient_error(estimator.mixture(carry[1]), truth))
-
-            first = source.init(), estimator.init(truth.coefficients.shape[1], None, dtype)
-            errors = jax.lax.scan(segment, first, (jnp.asarray(starts), jnp.asarray(ends)))[1]
-            return jnp.mean(errors)
+            return jnp.mean(follow(estimator, source, dim, ends, log_error, dtype=dtype))
 
         return lanes(trial)(index)
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxmlr.study.declare import grid
+from jaxmlr.study.declare.check_grid import check_traced
 from jaxmlr.study.declare.spec import Study
 
 
@@ -106,7 +107,7 @@ def is_static(study: Study, path: str, values: Sequence[Any]) -> bool:
     try:
         with jax.enable_x64(study.precision == "float64"):
             traced = jax.ShapeDtypeStruct((), study.precision)
-            jax.eval_shape(lambda value: study.check_traced(path, value), traced)
+            jax.eval_shape(lambda value: check_traced(study, path, value), traced)
     except (TypeError, ValueError, jax.errors.JAXTypeError):
         return True  # `at` has taken each value as it is: only a traced one is refused
     return False

@@ -80,19 +80,21 @@ def _measured(
 ) -> dict[str, jax.Array]:
     """Metrics, each of shape (), of a fit to `data`."""
     finite = jnp.all(jnp.isfinite(mixture.coefficients)).astype(data.y.dtype)
-    found = {"finite": finite}
+    nan = jnp.full_like(finite, jnp.nan)
+    measured = {"finite": finite}
     if "coefficient_error" in wanted:
-        found["coefficient_error"] = metrics.coefficient_error(mixture, truth)
+        matched = metrics.comparable(mixture, truth)
+        measured["coefficient_error"] = metrics.coefficient_error(mixture, truth) if matched else nan
     if "scale" in wanted:
-        found["scale"] = metrics.scale(mixture)
+        measured["scale"] = metrics.scale(mixture) if mixture.weights.shape == (2,) else nan
     # Diagnostics are of streams.
-    found |= {name: jnp.full_like(finite, jnp.nan) for name in wanted if name in diagnostics.METRICS}
+    measured |= {name: nan for name in wanted if name in diagnostics.METRICS}
     for name in metrics.CUMULATIVE:
         excess = f"excess_{name}"
         if name in wanted or excess in wanted:
-            here, oracle = (_cumulative(name, m, truth, data) for m in (mixture, truth))
-            found |= {key: x for key, x in ((name, here), (excess, here - oracle)) if key in wanted}
-    return found
+            own, oracle = (_cumulative(name, m, truth, data) for m in (mixture, truth))
+            measured |= {key: x for key, x in ((name, own), (excess, own - oracle)) if key in wanted}
+    return measured
 
 
 def _cumulative(name: str, mixture: Mixture, truth: Mixture, data: Observation) -> jax.Array:
@@ -100,5 +102,7 @@ def _cumulative(name: str, mixture: Mixture, truth: Mixture, data: Observation) 
     info = jax.vmap(nearest)(mixture.lines(data.phi), data.y)
     if name == "within_cluster_error":
         return jnp.mean(info.residual * info.residual)
+    if not metrics.comparable(mixture, truth):
+        return jnp.full((), jnp.nan, data.y.dtype)
     order = metrics.matching(mixture.coefficients, truth.coefficients)
     return jnp.mean((info.label != order[data.label]).astype(data.y.dtype))

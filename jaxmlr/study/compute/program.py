@@ -22,6 +22,7 @@ from jaxmlr import recursive
 from jaxmlr._xla.jit import CPU_OPTIONS
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.data import noise
+from jaxmlr.data.follow import at_steps
 from jaxmlr.data.simulate import Stream, stream
 from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import metrics, theory
@@ -59,14 +60,11 @@ def _follow(
         data, observation = source.step(data, n)
         return data, {name: t.step(states[name], n, observation) for name, t in trackers.items()}
 
-    def segment(carry: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
-        carry = jax.lax.fori_loop(ends[0], ends[1], advance, carry)
-        states = carry[1]
-        return carry, {name: t.values(states[name], ends[1] - 1) for name, t in trackers.items()}
+    def values(carry: Any, n: jax.Array) -> dict[str, dict[str, jax.Array]]:
+        return {name: t.values(carry[1][name], n) for name, t in trackers.items()}
 
-    stops = study.recorded.astype(np.int32) + 1
-    starts = np.concatenate([np.ones(1, np.int32), stops[:-1]])
-    return jax.lax.scan(segment, start, (jnp.asarray(starts), jnp.asarray(stops)))[1]
+    recorded: dict[str, dict[str, jax.Array]] = at_steps(advance, start, study.recorded, values)
+    return recorded
 
 
 def _cumulative(study: Study) -> tuple[str, ...]:
@@ -300,7 +298,7 @@ _lock = threading.Lock()
 def program(study: Study, device: jax.Device) -> Program:
     """The compiled program of a study on a device, made once a process while it is in use."""
     # The fingerprint knows functions by their names only, and two can share one.
-    functions = tuple(table["method"] for table in study.estimators.values() if callable(table["method"]))
+    functions = tuple(study.functions.values())
     # What is done with a block's values does not change the program.
     key = (study.fingerprint(but=("name", "reference", "until", "keep")), device, functions)
     with _lock:

@@ -28,21 +28,14 @@ def check_method(name: str, table: Mapping[str, Any], truth: Mixture, steps: int
     dim = truth.coefficients.shape[1]
 
     def check(table: Mapping[str, Any]) -> None:
-        components = table.get("components")
         if resolve.is_batch(name, table):
             batch = resolve.batch_method(name, table, truth, steps)
             check_batch(path, batch, dim, dtype, arguments_only=not own)
         else:
             method = resolve.estimator(name, table, truth)
-            state, estimate = check_state(path, method, dim, dtype)
-            components = estimate.coefficients.shape[0]
+            state, _ = check_state(path, method, dim, dtype)
             if own:
                 check_steps(path, method, state, dim, dtype)
-        if components not in (None, len(truth.weights)):
-            reason = (
-                f"{table['method']} estimates {components} components, the problem has {len(truth.weights)}"
-            )
-            raise StudyError(path, f"{dotted(path)}: {reason}")
 
     narrowed(path, table, check)
 

@@ -121,4 +121,6 @@ def plain(value: Any) -> Any:
         return np.asarray(value).tolist()
     if isinstance(value, Mapping):
         return dict(value)
+    if callable(value):
+        return name_of(value)
     raise TypeError(f"a study cannot hold {value!r}")

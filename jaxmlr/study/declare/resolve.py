@@ -17,6 +17,8 @@ from jaxmlr.batch import starts
 from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.data import disturbances, processes
+from jaxmlr.data.disturbances import Disturbance
+from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 from jaxmlr.recursive import averaged
@@ -101,24 +103,42 @@ def mixture(
     return Mixture(*parts, xp.asarray(noise_variance, dtype)).validated()
 
 
-def process(table: Mapping[str, Any]) -> processes.Process:
-    """The regressor process of `{kind, **parameters}`."""
-    drawn: processes.Process = _of_kind(("problem", "process"), table, processes, PROCESSES)
+def process(table: Mapping[str, Any]) -> Process:
+    """The regressor process of `{kind, **parameters}`; the kind may be "package.module:function"."""
+    drawn: Process = _of_kind(("problem", "process"), table, processes, PROCESSES, Process)
     return drawn
 
 
-def disturbance(table: Mapping[str, Any]) -> disturbances.Disturbance:
-    """The law of the noise of `{kind, **parameters}`."""
-    law: disturbances.Disturbance = _of_kind(("problem", "noise"), table, disturbances, DISTURBANCES)
+def disturbance(table: Mapping[str, Any]) -> Disturbance:
+    """The law of the noise of `{kind, **parameters}`; the kind may be "package.module:function"."""
+    law: Disturbance = _of_kind(("problem", "noise"), table, disturbances, DISTURBANCES, Disturbance)
     return law
 
 
-def _of_kind(path: Path, table: Mapping[str, Any], module: Any, kinds: tuple[str, ...]) -> Any:
+def _of_kind(path: Path, table: Mapping[str, Any], module: Any, kinds: tuple[str, ...], result: type) -> Any:
     if "kind" not in table:
         raise StudyError(path, f"{dotted(path)}: kind is missing; it must be one of {', '.join(kinds)}")
-    check_choice((*path, "kind"), table["kind"], kinds)
-    options = {name: value for name, value in table.items() if name != "kind"}
-    return call(path, getattr(module, table["kind"]), options)
+    kind, place = table["kind"], (*path, "kind")
+    function = own(place, kind)
+    if function is None:
+        check_choice(place, kind, kinds)
+        function = getattr(module, kind)
+    drawn = call(path, function, {name: value for name, value in table.items() if name != "kind"})
+    if not isinstance(drawn, result):
+        raise StudyError(
+            place, f"{dotted(path)}.kind: {kind!r} returns {drawn!r}, which is no {result.__name__}"
+        )
+    return drawn
+
+
+def own(path: Path, function: Any) -> Callable[..., Any] | None:
+    """The function of "package.module:function", or a function itself; None for names of this package."""
+    if callable(function):
+        return function
+    if not isinstance(function, str) or ":" not in function:
+        return None
+    with blamed_on(path):
+        return registry.imported(function, dotted(path))
 
 
 def factory(path: Path, method: Any) -> Callable[..., Any]:

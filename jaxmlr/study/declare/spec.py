@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Self
 
@@ -13,11 +13,14 @@ import jax
 import numpy as np
 
 from jaxmlr import _check
+from jaxmlr.data.simulate import Observation
 from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import diagnostics, metrics
-from jaxmlr.study.declare import check, resolve, toml_lines
+from jaxmlr.study.declare import check, one_trial, resolve, toml_lines
 from jaxmlr.study.declare import grid as grids
+from jaxmlr.study.declare.check_grid import check_grid
 from jaxmlr.study.declare.errors import StudyError, blamed_on, check_choice, dotted
+from jaxmlr.study.declare.one_trial import Trajectory
 from jaxmlr.study.declare.paths import (
     from_table,
     name_of,
@@ -27,6 +30,7 @@ from jaxmlr.study.declare.paths import (
     with_field,
 )
 from jaxmlr.study.declare.problem import Problem
+from jaxmlr.study.declare.schedule import log_spaced
 
 SMALL = 10**6  # observations of one method at one grid point
 DEFAULT_METRICS = ("coefficient_error", "misclassification", "within_cluster_error")
@@ -93,7 +97,7 @@ class Study:
         self._check_metrics()
         with jax.enable_x64(self.precision == "float64"):
             self._check_estimators()
-            self._check_grid()
+            check_grid(self)
         if self.reference is not None:
             check_choice(("reference",), self.reference, self.estimators)
         check.check_until(self.until, self.metrics)
@@ -147,51 +151,6 @@ class Study:
             reason = f"metrics: scale is defined for 2 components, the problem has {components}"
             raise StudyError(("metrics",), reason)
 
-    def _check_grid(self) -> None:
-        for path, declared, place in grids.paths(self.grid):
-            if path.partition(".")[0] not in ("problem", "estimators"):
-                reason = f"grid: {path} is neither a number of the problem nor a method's option"
-                raise StudyError(place, reason)
-            with blamed_on(place):
-                values = grids.values(path, declared)
-            listed = isinstance(declared, list | tuple)
-            numbers = all(map(grids.is_number, values))
-            for value in grids.representatives(values) if numbers else values:
-                try:
-                    self._check_value(path, value, shapes=not numbers)
-                except StudyError as error:
-                    where = (*place, values.index(value)) if listed else place
-                    raise StudyError(where, f"grid: {error.reason}") from error
-        with blamed_on(("grid",)):
-            axes = self.axes
-        for axis in axes:
-            columns = {path: [repr(value) for value in column] for path, column in axis.columns.items()}
-            if len(grids.distinct(columns, len(axis))[0]) < len(axis):
-                reason = f"grid: {axis.name} must not repeat a value: {axis.columns[axis.name]}"
-                raise StudyError(("grid", axis.name), reason)
-
-    def _check_value(self, path: str, value: Any, *, shapes: bool) -> None:
-        """Raise StudyError unless `value` may stand at `path`; shapes are those of the study for numbers."""
-        changed = self.at({path: value})
-        if path.startswith("problem."):
-            changed.problem.check_values()
-            if shapes:
-                changed.problem.check_shapes()
-        truth = changed.problem.mixture(self.precision, np)
-        for name, table in changed.estimators.items():
-            if path.startswith(f"estimators.{name}."):
-                check.check_method(name, table, truth, self.steps, self.precision)
-
-    def check_traced(self, path: str, value: jax.Array) -> None:
-        """Raise ValueError or TypeError unless a traced number may stand at `path` when it is computed."""
-        changed = self.at({path: value})
-        truth = changed.problem.mixture(self.precision)
-        changed.problem.regressors()
-        changed.problem.disturbance()
-        for name, table in changed.estimators.items():
-            if path.startswith(("problem.", f"estimators.{name}.")):
-                check.check_method(name, table, truth, self.steps, self.precision)
-
     @classmethod
     def from_toml(cls, path: str | FilePath, overrides: Mapping[str, Any] | None = None) -> Self:
         """Read a study.
@@ -236,24 +195,28 @@ class Study:
         return {key: value for key, value in written.items() if value is not None}
 
     @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The study's functions that are not this package's, by the path of the key that names each."""
+        tables: list[tuple[str, Any]] = [
+            ("problem.process", self.problem.process),
+            ("problem.noise", self.problem.noise),
+        ]
+        for path, declared, _ in grids.paths(self.grid):
+            tables += [(f"{path} {value}", value) for value in grids.values(path, declared)]
+        named = {f"{path}.kind": table.get("kind") for path, table in tables if isinstance(table, Mapping)}
+        named |= {f"estimators.{name}.method": table["method"] for name, table in self.estimators.items()}
+        own = {path: resolve.own((path,), function) for path, function in named.items()}
+        return {path: function for path, function in own.items() if function is not None}
+
+    @property
     def recorded(self) -> np.ndarray:
         """The recorded steps, increasing, int64: those of `record` and the prefixes of batch methods.
 
         The last step is always among log-spaced ones.
         """
+        streamed = log_spaced(self.record, self.steps) if isinstance(self.record, int) else self.record
         extra = [n for name in self.batch for n in self.make_batch(name).steps]
-        return np.unique(np.asarray([*self._streamed, *extra], np.int64))
-
-    @property
-    def _streamed(self) -> Sequence[int]:
-        if not isinstance(self.record, int):
-            return self.record
-        spaced = [] if self.record == 1 else [1]
-        for remaining in range(min(self.record, self.steps) - len(spaced), 0, -1):
-            last = spaced[-1] if spaced else 0
-            ratio = (self.steps / max(last, 1)) ** (1 / remaining)
-            spaced.append(max(last + 1, round(last * ratio)) if remaining > 1 else self.steps)
-        return spaced
+        return np.unique(np.asarray([*streamed, *extra], np.int64))
 
     @property
     def block_size(self) -> int:
@@ -322,6 +285,39 @@ class Study:
             keys = path.removeprefix(f"estimators.{name}.").split(".")
             table = replaced(table, keys, value, path, existing=True)
         return table
+
+    def data(self, trial: int, **point: Any) -> Observation:
+        """The data of one trial, as its methods see them, of NumPy arrays.
+
+        Args:
+          trial: its index, from 0.
+          **point: values of the grid's axes by path, `**{"problem.p": 0.6}`.
+
+        Returns:
+          (phi (n, d), y (n,), label (n,)); y may differ from a run's in its last bit, as one program rounds
+          a product and a sum together and another does not.
+
+        Raises:
+          StudyError: no such trial, or an axis whose value is missing or impossible.
+        """
+        return one_trial.data(self, trial, point)
+
+    def trajectory(self, trial: int, method: str, **point: Any) -> Trajectory:
+        """The estimates of one method along one trial.
+
+        Args:
+          trial: its index, from 0.
+          method: name of an estimator of the study.
+          **point: as in `data`.
+
+        Returns:
+          A Trajectory: a recursive method's estimates after every observation, a batch method's to the
+          prefixes that it is fitted to.
+
+        Raises:
+          StudyError: as `data`, or no such method.
+        """
+        return one_trial.trajectory(self, trial, method, point)
 
     def fingerprint(self, but: Sequence[str] = ()) -> str:
         """A digest of everything that the results depend on but versions, devices and the fields `but`."""

@@ -28,7 +28,6 @@ import xarray as xr
 
 import jaxmlr
 from jaxmlr.study.compute.program import Values
-from jaxmlr.study.declare import resolve
 from jaxmlr.study.declare.spec import Study
 
 FORMAT = 2
@@ -52,28 +51,24 @@ def versions(study: Study) -> dict[str, Any]:
 
 
 def _own_methods(study: Study) -> dict[str, str]:
-    """A digest of the file that holds each method that is not this package's.
+    """A digest of the file that holds each function that is not this package's.
 
     Raises:
       ValueError: a method cannot be found again by its name, so nobody could tell whose results these are.
     """
-    found = {}
-    for name, table in study.estimators.items():
-        method = table["method"]
-        if isinstance(method, str) and ":" not in method:
-            continue
-        function = resolve.factory(("estimators", name), method)
+    digests = {}
+    for path, function in study.functions.items():
         again: Any = sys.modules.get(getattr(function, "__module__", ""))
         for key in getattr(function, "__qualname__", "<unnamed>").split("."):
             again = getattr(again, key, None)
         source = inspect.getsourcefile(function) if again is function else None
         if source is None or not Path(source).is_file():
             raise ValueError(
-                f"estimators.{name}.method must be a function of a module, which can be found again,"
-                f" to be saved in a folder; it is {method!r}"
+                f"{path} must be a function of a module, which can be found again,"
+                f" to be saved in a folder; it is {function!r}"
             )
-        found[name] = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]
-    return found
+        digests[path] = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16]
+    return digests
 
 
 @functools.cache
