@@ -17,6 +17,7 @@ from jaxmlr import __version__, registry
 from jaxmlr._xla import cache, host
 from jaxmlr.cli.plot import plot
 from jaxmlr.cli.settings import Folder, key_values
+from jaxmlr.cli.trial import trial
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.terminal import Terminal, say
 
@@ -152,6 +153,7 @@ def export(
 
 
 app.command()(plot)
+app.command()(trial)
 
 
 @app.command()

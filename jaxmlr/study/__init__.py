@@ -5,6 +5,7 @@ Needs the extra `study`: pip install 'jaxmlr[study]'.
 
 from jaxmlr._xla.host import use_all_cores as use_all_cores
 from jaxmlr.study.declare.errors import StudyError as StudyError
+from jaxmlr.study.declare.one_trial import Trajectory as Trajectory
 from jaxmlr.study.declare.problem import Problem as Problem
 from jaxmlr.study.declare.spec import Study as Study
 from jaxmlr.study.results.dataset import best as best

@@ -1,0 +1,53 @@
+"""The picture of one trial: the scale q, the coefficients and the share of wrong labels over n."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxmlr.fitting import style
+from jaxmlr.registry import COLOURS
+from jaxmlr.study import Study, Trajectory
+
+
+def save(study: Study, number: int, paths: Mapping[str, Trajectory], label: np.ndarray, file: Path) -> Path:
+    """Draw trajectories of a trial into a file.
+
+    Args:
+      study: whose trial it is.
+      number: of the trial.
+      paths: estimator -> its trajectory.
+      label: (n,) the components that produced the observations.
+      file: where to.
+
+    Returns:
+      The file.
+    """
+    methods = {name: str(study.estimators[name]["method"]) for name in paths}
+    looks = style.line_styles(methods, COLOURS)
+    inches = style.width_of()
+    with style.drawing(inches):
+        figure = Figure(figsize=(inches, 0.4 * inches), layout="constrained")
+        scale, lines, labels = figure.subplots(1, 3)
+        for name, path in paths.items():
+            look = {"color": looks[name].color, "linestyle": looks[name].linestyle}
+            if len(path.step) < 50:
+                look["marker"] = looks[name].marker
+            if path.mixture.weights.shape[1] == 2:
+                gap = np.abs(path.mixture.weights[:, 0] - path.mixture.weights[:, 1])
+                q = np.where(gap > 0, 1 / np.where(gap > 0, gap, 1), np.nan)  # infinite where p = 1/2
+                scale.plot(path.step, q, label=style.plain(name), **look)
+            else:
+                scale.plot([], [], label=style.plain(name), **look)
+            entries = path.mixture.coefficients.reshape(len(path.step), -1)
+            lines.plot(path.step, entries, **look)
+            if path.info is not None and path.mixture.weights.shape[1] == 2:
+                wrong = np.cumsum(path.info.label != label) / path.step
+                labels.plot(path.step, np.minimum(wrong, 1 - wrong), **look)
+        for panel, title in ((scale, "scale $q$"), (lines, "coefficients"), (labels, "wrong labels up to n")):
+            panel.set(xlabel="observations $n$", title=title, xscale="log")
+        scale.set_yscale("log")
+        style.legend(figure, *scale.get_legend_handles_labels())
+        style.headline(figure, style.plain(f"{study.name}: trial {number}"))
+        return style.save(figure, [file])[0]

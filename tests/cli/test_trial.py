@@ -1,0 +1,58 @@
+"""`jaxmlr trial`: the table is what the study says, and the picture is drawn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tomli_w
+
+from jaxmlr.study import Study
+
+STUDY = {
+    "name": "one [km]",
+    "trials": 5,
+    "steps": 30,
+    "problem": {"process": {"kind": "gaussian"}, "coefficients": [1.0, -1.5], "p": 0.7},
+    "estimators": {
+        "two": {"method": "two_step"},
+        "em": {"method": "em", "start": "truth", "at": [20, 30]},
+    },
+    "grid": {"problem.p": [0.6, 0.75]},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "study.toml").write_text(tomli_w.dumps(STUDY))
+    return tmp_path
+
+
+def test_a_trial_is_a_table_and_a_picture(folder, call):
+    status, printed, _ = call("trial", folder, 3, "--select", "problem.p=0.75")
+    assert status == 0
+    table = pd.read_csv(folder / "trial-3.csv")
+    study, point = Study(**STUDY), {"problem.p": 0.75}
+    phi, y, label = study.data(3, **point)
+    np.testing.assert_allclose(table[["phi_1", "phi_2"]], phi, rtol=1e-6)
+    np.testing.assert_allclose(table["y"], y, rtol=1e-6)
+    np.testing.assert_array_equal(table["label"], label + 1)
+    path = study.trajectory(3, "two", **point)
+    np.testing.assert_allclose(table["two.beta_1_2"], path.mixture.coefficients[:, 0, 1], rtol=1e-6)
+    assert np.flatnonzero(np.isfinite(table["em.weight_1"])).tolist() == [19, 29]
+    assert (folder / "trial-3.png").read_bytes()[:4] == b"\x89PNG"
+    assert "trial-3.csv" in printed.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([3], "problem.p must be one of 0.6, 0.75"),
+        ([3, "--select", "problem.p=0.6", "--method", "tow"], "did you mean 'two'"),
+        ([3, "--select", "problem.p=0.6", "--out", "x.xls"], "FILE must end in .csv or .parquet"),
+        ([3, "--select", "problem.p=0.6", "--select", "seed=1"], "seed"),
+    ],
+)
+def test_what_does_not_exist_is_one_line(folder, call, arguments, message):
+    status, _, errors = call("trial", folder, *arguments)
+    assert status == 2
+    assert message in errors
+    assert errors.count("\n") == 1
