@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 SECTION = re.compile(r"(Args|Attributes|Fields|Raises|Returns|Yields):$")
-FIELD = re.compile(r"    (\w+): [^#]+#\s*(.+)")
+FIELD = re.compile(r"    (\w+): ([^#=]+?)(?: = [^#]+?)?(?:  #\s*(.+))?$")
 LIST = re.compile(r"([-*]|\d+\.) ")
 
 
@@ -48,11 +48,12 @@ def converted(lines: list[str]) -> list[str]:
 
 
 def fields(obj: Any) -> list[str]:
-    """The fields of a NamedTuple with the comments behind them."""
+    """The fields of a NamedTuple with the comments behind them, or with their types."""
     if not (inspect.isclass(obj) and issubclass(obj, tuple) and hasattr(obj, "_fields")):
         return []
-    found = [match.groups() for line in inspect.getsource(obj).splitlines() if (match := FIELD.match(line))]
-    return ["", "Fields:", *(f"  {name}: {text}" for name, text in found)] if found else []
+    matches = [FIELD.match(line) for line in inspect.getsource(obj).splitlines()]
+    said = {match[1]: match[3] or f"`{match[2]}`" for match in matches if match}
+    return ["", "Fields:", *(f"  {name}: {said[name]}" for name in obj._fields if name in said)]
 
 
 def process(app: object, what: str, name: str, obj: Any, options: object, lines: list[str]) -> None:
