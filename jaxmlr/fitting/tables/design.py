@@ -89,8 +89,9 @@ class Design:
         if len(left.column_names) != 1:
             raise ValueError(f"formula {parsed.text!r}: the left side must be one column of numbers")
         offsets = tuple(i for i, name in enumerate(right.column_names) if name.startswith("offset("))
-        if any(":" in right.column_names[i] for i in offsets):
-            raise ValueError(f"formula {parsed.text!r}: an offset takes no part in interactions")
+        for i, name in enumerate(right.column_names):
+            if "offset(" in name and (i not in offsets or not name.endswith(")") or ":" in name):
+                raise ValueError(f"formula {parsed.text!r}: an offset is a column of numbers, by itself")
         kept = [name for i, name in enumerate(right.column_names) if i not in offsets]
         if not kept:
             raise ValueError(f"formula {parsed.text!r}: the right side has no term")

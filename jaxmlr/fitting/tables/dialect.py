@@ -104,7 +104,7 @@ def recognise(sample: bytes, whole: bool, name: str, reading: Reading) -> Dialec
         rows, first = table[1:], at + 1 + sum(field.count("\n") for field in header)
     header = [each.strip() for each in header]
     header, notes = _names(header, rows, name)
-    columns = [(each, [row[i] for row in rows if i < len(row)]) for i, each in enumerate(header)]
+    columns = [(each, _entries(rows, i)) for i, each in enumerate(header)]
     if _has_units(columns):
         units = [entries[0] for _, entries in columns]
         notes.append(f"the first row, {', '.join(map(repr, units[:5]))}, holds units and is left out")
@@ -211,6 +211,10 @@ def _fits(lines: Sequence[str], sign: str) -> int:
     return max(0, 2 - abs(counts[0] - width))
 
 
+def _entries(rows: Sequence[Sequence[str]], i: int) -> list[str]:
+    return [row[i] if i < len(row) else "" for row in rows]
+
+
 def _names(header: list[str], rows: Sequence[Sequence[str]], name: str) -> tuple[list[str], list[str]]:
     """One name a column, and what is to be said about them."""
     width = max(map(len, rows), default=len(header))
@@ -236,7 +240,7 @@ def _names(header: list[str], rows: Sequence[Sequence[str]], name: str) -> tuple
 
 def _are_row_names(rows: Sequence[Sequence[str]]) -> bool:
     """Whether a first column without a heading names rows, and the first row is not the header itself."""
-    columns = [("", [row[i] for row in rows if i < len(row)]) for i in range(1, max(map(len, rows)))]
+    columns = [("", _entries(rows, i)) for i in range(1, max(map(len, rows)))]
     return len({row[0] for row in rows if row}) == len(rows) and not _has_units(columns)
 
 

@@ -16,6 +16,7 @@ from formulaic.parser import DefaultFormulaParser, DefaultOperatorResolver
 from formulaic.parser.types import Operator
 
 from jaxmlr.fitting.tables.functions import (
+    CENTRED,
     CONSTANTS,
     CONTRASTS,
     FUNCTIONS,
@@ -109,6 +110,9 @@ def read(left: str, right: str, columns: Sequence[str], default: Sequence[str], 
     formula.response = left if verbatim else (name[1] if name else left.strip())
     others = [name for name in default if name not in formula.numbers]
     formula.right = _Side(formula, right, columns, others).rewritten()
+    alone = re.fullmatch(rf"(?:I\(\s*)?({WORD}\d+_)(?:\s*\))?", formula.left)
+    if alone and alone[1] in formula.right.split():
+        raise ValueError(f"formula {formula.text!r}: the response stands on the right side too")
     return formula
 
 
@@ -226,6 +230,8 @@ class _Side:
         if not self.open:
             self.fail("a parenthesis is closed that was not opened")
         function, start, first = self.open.pop()
+        if function in CENTRED and "constraints" not in self.words[first:]:
+            self.words += [",", "constraints", "=", "'center'"]
         self.words.append(")")
         if (
             function and not self.arithmetic

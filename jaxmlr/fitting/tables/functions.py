@@ -8,6 +8,7 @@ import numpy as np
 
 WORD = "jx"  # how our words for columns begin
 MOST_COLUMNS = 100  # of one polynomial or spline
+CENTRED = ("cr", "cs", "cc")  # as in mgcv: beside an intercept their columns would be collinear
 STATEFUL = ("poly", "bs", "cr", "cs", "cc", "center", "scale")  # remember what they have learnt, for new rows
 FUNCTIONS: dict[str, Callable[..., Any] | None] = {
     **{name: getattr(np, name) for name in ("log", "log2", "log10", "log1p", "exp", "expm1", "sqrt", "abs")},
@@ -34,6 +35,7 @@ KEYWORDS = (
 )
 CONSTANTS = {"TRUE": "True", "FALSE": "False", "NULL": "None", "True": "True", "False": "False"}
 INSTEAD = {"factor": "C", "as.factor": "C", "ns": "cr", "s": "bs", "ln": "log", "power": "I", "rcs": "cr"}
+_OF_MORE = ("C", "c", *STATEFUL, *CONTRASTS)  # take more than a column
 
 
 def check(code: str) -> str:
@@ -55,6 +57,8 @@ def check(code: str) -> str:
             sizes = [*node.args[1:], *(each.value for each in node.keywords if each.arg in ("df", "degree"))]
             if name not in FUNCTIONS and name not in CONTRASTS:
                 _fail(f"{name!r} is not a function of formulas")
+            if name not in _OF_MORE and (len(node.args) != 1 or node.keywords):
+                _fail(f"{name} takes one column")
             for size in sizes if name in STATEFUL else ():
                 if isinstance(size, ast.BinOp | ast.UnaryOp):
                     _fail(f"{name} takes plain numbers behind its column")

@@ -82,6 +82,8 @@ BAD = {
     "poly(x, 1000000)": "at most 100 columns",
     "bs(x, df=1000000)": "at most 100 columns",
     "bs(x, df=99 * 99999)": "takes plain numbers",
+    "log(x, 2)": "log takes one column",
+    "x + y": "the response stands on the right side too",
     "x.f2py.os.system('a')": "'x.f2py.os.system' is not a function",
     "x.to_pickle('a')": "'x.to_pickle' is not a function",
     "I(x.values)": "no column 'x.values'",
@@ -111,3 +113,9 @@ def test_what_is_not_a_formula_is_refused_at_once(right, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         formulaic.Formula(read(right).right, _parser=formula.parser())
     assert time.perf_counter() - begun < 1
+
+
+def test_the_response_is_no_regressor():
+    with pytest.raises(ValueError, match="stands on the right side too"):
+        read("x + y", "y", verbatim=False)
+    assert read("x + y", "log(y)", verbatim=False).response == "log(y)"
