@@ -36,7 +36,8 @@ def multistart_em(
     candidates: int = 16,
     burn_in: ArrayLike | None = None,
     search: ArrayLike = 4_000,
-    forgetting: ArrayLike = 0.98,
+    search_forgetting: ArrayLike = 0.98,
+    forgetting: ArrayLike = 1.0,
     gain: str = "newton",
 ) -> Estimator:
     """K lines with nothing known but K: weights, one noise variance and coefficients from a cold start.
@@ -47,9 +48,10 @@ def multistart_em(
          They fix the units x = phi / scale, r = (y - theta' phi) / spread for good, so that the same random
          starts suit every problem.
       2. search: copies of `recursive_em` run on (x, r) from N(0, I/d) starts, noise variance 1 and
-         equal weights, with forgetting lambda. Each has a running mean over some 500 observations of its
+         equal weights, with `search_forgetting`. Each has a running mean over some 500 observations of its
          log-likelihood, log sum_k p_k N(r; beta_k' x, sigma^2) before its update; the leader's is largest.
-      3. for good: the leader is fixed and goes on without forgetting.
+      3. for good: the leader is fixed and goes on with `forgetting`, by default none. With some it follows
+         lines that drift, and finds one again that jumps to where the rows still tell it from the others.
 
     The estimate is the leader's in the units of y. Derived for this project.
 
@@ -78,11 +80,13 @@ def multistart_em(
       candidates: copies that search in parallel, at least 1; a step costs O(candidates K d^2).
       burn_in: at least 1; None means 20 d.
       search: at least 1.
-      forgetting: lambda of the search, in (0, 1].
+      search_forgetting: lambda of the search, in (0, 1].
+      forgetting: lambda from then on, in (0, 1], as in `recursive_em`.
       gain: of `recursive_em`, "newton" or "em".
 
     Returns:
-      An Estimator whose state is an `MultistartEmState`. `burn_in`, `search` and `forgetting` may be traced.
+      An Estimator whose state is an `MultistartEmState`. `burn_in`, `search` and both
+      kinds of forgetting may be traced.
       The order of the components is arbitrary and changes with the leader until the search ends.
 
     Raises:
@@ -94,6 +98,7 @@ def multistart_em(
     if burn_in is not None:
         _check.number("burn_in", burn_in, at_least=1, scalar=True)
     _check.number("search", search, at_least=1, scalar=True)
+    check_forgetting(search_forgetting)
     check_forgetting(forgetting)
 
     def member(memory: ArrayLike, dim: int) -> Estimator:
@@ -136,10 +141,10 @@ def multistart_em(
         ridge = jnp.where(power > 0, power, 1)
         theta, P = update(state.direction, state.covariance, phi, y, ridge)
 
-        # The search: candidates forget their bad starts. Then the leader is fixed and nothing is forgotten.
+        # The search: candidates forget their bad starts. Then the leader is fixed.
         searching = n <= last
-        rate = 1 - jnp.asarray(forgetting, dtype)
-        method = member(jnp.where(searching, 1 - rate, 1), dim)
+        rate = 1 - jnp.asarray(search_forgetting, dtype)
+        method = member(jnp.where(searching, 1 - rate, jnp.asarray(forgetting, dtype)), dim)
         scale, spread = _units(state)
         x, r = phi / scale, residual / spread
         likelihood = jax.vmap(lambda each: method.mixture(each).log_likelihood(x[None, :], r[None]))

@@ -53,3 +53,22 @@ def test_in_the_burn_in_the_line_is_least_squares():
     state, _ = jaxmlr.run(method, phi[0], y[0])
     right = np.linalg.lstsq(phi[0][:300], y[0][:300], rcond=None)[0]
     np.testing.assert_allclose(state.direction, right, atol=0.01)
+
+
+def test_with_forgetting_a_line_that_jumps_is_found_again():
+    """A jump long after the search: what is forgotten in the search only does not help."""
+    phi, y = data(2_000, 1)
+    moved = LINES.at[0].add(jnp.array([1.5, -1.0]))
+    truth = jaxmlr.Mixture(moved, jnp.array([0.7, 0.3]), jnp.array(1.0))
+    later = jaxmlr.simulate(jax.random.key(9), truth, processes.gaussian(), 1_000)[:2]
+    rows = jnp.concatenate([phi[0], later[0]]), jnp.concatenate([y[0], later[1]])
+
+    def error(forgetting):
+        method = recursive.multistart_em(2, candidates=6, search=1_000, forgetting=forgetting)
+        found = method.mixture(jaxmlr.run(method, *rows)[0]).coefficients
+        orders = (found, found[::-1])
+        return jnp.min(jnp.stack([jnp.sum((each - moved) ** 2) for each in orders]))
+
+    forgetful, faithful = jax.jit(jax.vmap(error))(jnp.array([0.99, 1.0]))
+    assert forgetful < 0.2
+    assert faithful > 0.5
