@@ -123,19 +123,34 @@ def run(
 
 
 @app.command()
-def show(folder: Folder) -> None:
-    """Print a table of a study's last recorded step."""
+def show(
+    folder: Folder,
+    sort: Annotated[
+        str | None, typer.Option(metavar="METRIC|AXIS", help="Smallest mean, or value of an axis, first.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="A column for each method, of one metric.")] = False,
+) -> None:
+    """Print a table of a study's last recorded step; one table for grids of more than 6 points."""
     from jaxmlr.study import load
+    from jaxmlr.study.results.long_table import long_table
 
-    _print(load(folder))
+    results = load(folder)
+    if sort is None and top is None and not wide:
+        _print(results)
+    else:
+        _console().print(long_table(results, sort=sort, top=top, wide=wide))
 
 
 @app.command()
 def export(
     folder: Folder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .nc, .csv or .parquet.")],
+    trials: Annotated[
+        bool, typer.Option("--trials", help="The kept single trials instead of statistics, as a table.")
+    ] = False,
 ) -> None:
-    """Write a study's results as netCDF, or as a tidy table."""
+    """Write a study's results as netCDF, which has all of them, or as a tidy table."""
     from jaxmlr.study import load, to_dataframe
 
     results = load(folder)
@@ -145,7 +160,7 @@ def export(
         if file.suffix == ".nc":
             results.to_netcdf(file, engine="h5netcdf")
         else:
-            table = to_dataframe(results)
+            table = to_dataframe(results, trials=trials)
             table.to_csv(file, index=False) if file.suffix == ".csv" else table.to_parquet(file, index=False)
     except ImportError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[export]'") from error
@@ -318,8 +333,13 @@ def _print_outlook(study: "Study") -> None:
 
 
 def _print(results: Any) -> None:
-    from jaxmlr.study.results.table import tables
+    from jaxmlr.study.results.long_table import long_table
+    from jaxmlr.study.results.table import MOST_TABLES, tables
 
-    console = Terminal(width=None if sys.stdout.isatty() else 240)
-    for table in tables(results):
-        console.print(table)
+    points = results["diverged"].size // (results.sizes["estimator"] * results.sizes["step"])
+    for table in tables(results) if points <= MOST_TABLES else [long_table(results)]:
+        _console().print(table)
+
+
+def _console() -> Terminal:
+    return Terminal(width=None if sys.stdout.isatty() else 240)

@@ -97,7 +97,17 @@ ADVICE = {
 }
 ALARMS = tuple(ADVICE)
 NUMBERS = tuple(name for name in Report._fields if name not in ALARMS)
-METRICS = (*NUMBERS, *(f"alarm_{name}" for name in ALARMS))  # what they are called in studies
+LONG_NAMES = {  # by what they are called in studies
+    "excitation": "lambda_min of the sum of phi phi'",
+    "excitation_exponent": "growth exponent of lambda_min, 1 where persistently exciting",
+    "growth_exponent": "delta in |phi|^2 = O(n^delta)",
+    "at_upper": "fraction of recent steps with q at the upper end of D_n",
+    "at_one": "fraction of recent steps with q at 1",
+    "direction_z": "evidence against theta = 0, standard normal if it is 0",
+    "residual_share": "recent mean square distance to the nearest line over that to 0",
+    **{f"alarm_{name}": text for name, text in ADVICE.items()},
+}
+METRICS = tuple(LONG_NAMES)
 
 
 def diagnosed(estimator: Estimator) -> Estimator:

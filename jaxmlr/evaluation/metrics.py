@@ -6,7 +6,7 @@ and the order of general components are settled in one way for every metric.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,9 +20,36 @@ from jaxmlr.estimator import Estimator, plain_step
 from jaxmlr.evaluation import diagnostics
 from jaxmlr.mixture import Mixture
 
-CUMULATIVE = ("misclassification", "within_cluster_error")
-EXCESS = tuple(f"excess_{name}" for name in CUMULATIVE)
-METRICS = ("coefficient_error", *CUMULATIVE, *EXCESS, "scale", *diagnostics.METRICS)
+
+class Metric(NamedTuple):
+    """All that is known of a metric: to add one that an estimate alone decides is to add a record.
+
+    Fields:
+      name: what it is called in studies.
+      long_name: what it is, in a line.
+      heading: of its column in tables and of its panel in pictures; empty where they do not show it.
+      of: `of(estimate, truth) -> ()` of the mixture after n observations; None where it is no function of
+        that alone but a running mean, an excess of one, or a diagnostic.
+      excess_of: the running mean that it is above the true coefficients' on the same data.
+      label: the heading in pictures, with mathematics; empty where it is the heading.
+      limit: what its theoretical limit is called in pictures.
+      banded: whether pictures show the median and quantiles rather than the mean.
+      logarithmic: whether it is drawn on a logarithmic axis.
+      units: of its values.
+    """
+
+    name: str
+    long_name: str
+    heading: str = ""
+    of: Callable[[Mixture, Mixture], jax.Array] | None = None
+    excess_of: str | None = None
+    label: str = ""
+    limit: str = "theory"
+    banded: bool = False
+    logarithmic: bool = True
+    units: str = "1"
+
+
 MOST_COMPONENTS = 6  # all orders are tried: 720
 
 
@@ -104,6 +131,66 @@ def scale(mixture: Mixture) -> jax.Array:
     return 1 / jnp.abs(mixture.weights[0] - mixture.weights[1])
 
 
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "coefficient_error",
+            "root mean squared error of the coefficients, in the best order",
+            "coefficient error",
+            lambda estimate, truth: (
+                coefficient_error(estimate, truth) if comparable(estimate, truth) else _nan(estimate)
+            ),
+            limit="Cramér-Rao bound",
+            banded=True,
+        ),
+        Metric("misclassification", "fraction of wrong labels up to n", "misclassification"),
+        Metric(
+            "within_cluster_error",
+            "mean squared distance to the nearest line up to n",
+            "within-cluster error",
+        ),
+        Metric(
+            "excess_misclassification",
+            "fraction of wrong labels above that of the true coefficients on the same data",
+            "excess misclass.",
+            label="misclassification above the optimum",
+            excess_of="misclassification",
+        ),
+        Metric(
+            "excess_within_cluster_error",
+            "within-cluster error above that of the true coefficients, same data",
+            "excess within-cl.",
+            label="within-cluster error above the optimum",
+            excess_of="within_cluster_error",
+        ),
+        Metric(
+            "scale",
+            "q, the estimate of 1 / |2p - 1|",
+            "scale q",
+            lambda estimate, truth: scale(estimate) if estimate.weights.shape == (2,) else _nan(estimate),
+            label="scale $q$",
+            limit="true $q$",
+            banded=True,
+            logarithmic=False,
+        ),
+        *(Metric(name, text) for name, text in diagnostics.LONG_NAMES.items()),
+    )
+}
+EXCESS = tuple(name for name, metric in METRICS.items() if metric.excess_of)
+CUMULATIVE = tuple(METRICS[name].excess_of or "" for name in EXCESS)
+
+
+def _nan(estimate: Mixture) -> jax.Array:
+    return jnp.full((), jnp.nan, estimate.coefficients.dtype)
+
+
+def of_estimate(wanted: Iterable[str], estimate: Mixture, truth: Mixture) -> dict[str, jax.Array]:
+    """Those of the wanted metrics that an estimate alone decides, each of shape ()."""
+    records = [metric for name, metric in METRICS.items() if name in wanted]
+    return {metric.name: metric.of(estimate, truth) for metric in records if metric.of is not None}
+
+
 class Tracker(NamedTuple):
     """Something that follows a stream of observations and can say where it stands.
 
@@ -149,7 +236,7 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
       ValueError: an unknown metric.
     """
     for name in metrics:
-        _check.choice("metrics", name, METRICS)
+        _check.choice("metrics", name, tuple(METRICS))
     wanted = {name.removeprefix("excess_") for name in metrics}
     watched = wanted & {*diagnostics.METRICS}
     if watched:
@@ -180,20 +267,15 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
     def values(state: _Progress, n: jax.Array) -> dict[str, jax.Array]:
         mixture = estimator.mixture(state.estimate)
         dtype = mixture.coefficients.dtype
-        nan = jnp.full((), jnp.nan, dtype)
-        matched = comparable(mixture, truth)
         measured = {"finite": jnp.all(jnp.isfinite(mixture.coefficients)).astype(dtype)}
-        if "coefficient_error" in wanted:
-            measured["coefficient_error"] = coefficient_error(mixture, truth) if matched else nan
+        measured |= of_estimate(wanted, mixture, truth)
         if state.confusion is not None:
-            measured["misclassification"] = nan
-            if matched:
+            measured["misclassification"] = _nan(mixture)
+            if comparable(mixture, truth):
                 order = matching(mixture.coefficients, truth.coefficients)
                 measured["misclassification"] = misclassification(state.confusion, order).astype(dtype)
         if state.squares is not None:
             measured["within_cluster_error"] = (state.squares[0] + state.squares[1]) / n.astype(dtype)
-        if "scale" in wanted:
-            measured["scale"] = scale(mixture) if mixture.weights.shape == (2,) else nan
         if watched:
             report = diagnostics.values(state.estimate)
             measured |= {name: report[name] for name in watched}

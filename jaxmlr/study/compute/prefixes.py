@@ -82,11 +82,7 @@ def _measured(
     finite = jnp.all(jnp.isfinite(mixture.coefficients)).astype(data.y.dtype)
     nan = jnp.full_like(finite, jnp.nan)
     measured = {"finite": finite}
-    if "coefficient_error" in wanted:
-        matched = metrics.comparable(mixture, truth)
-        measured["coefficient_error"] = metrics.coefficient_error(mixture, truth) if matched else nan
-    if "scale" in wanted:
-        measured["scale"] = metrics.scale(mixture) if mixture.weights.shape == (2,) else nan
+    measured |= metrics.of_estimate(wanted, mixture, truth)
     # Diagnostics are of streams.
     measured |= {name: nan for name in wanted if name in diagnostics.METRICS}
     for name in metrics.CUMULATIVE:

@@ -11,20 +11,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxmlr.evaluation.metrics import METRICS
 from jaxmlr.fitting import style
 
 MOST_POINTS = 6
 SAME = 0.005  # relative distance up to which two curves cannot be told apart on paper
 
-LABELS = {
-    "coefficient_error": "coefficient error",
-    "misclassification": "misclassification",
-    "within_cluster_error": "within-cluster error",
-    "excess_misclassification": "misclassification above the optimum",
-    "excess_within_cluster_error": "within-cluster error above the optimum",
-    "scale": "scale $q$",
-}
-_BANDED = ("coefficient_error", "scale")  # the median and quantiles rather than the mean
+LABELS = {name: metric.label or metric.heading for name, metric in METRICS.items() if metric.heading}
 
 
 def default_metrics(results: xr.Dataset) -> list[str]:
@@ -97,7 +90,7 @@ def _letter(place: int) -> str:
 
 
 def _axis_label(metric: str) -> tuple[str, str]:
-    kind = "median, 5 to 95 %" if metric in _BANDED else r"mean $\pm$ 2 s.e."
+    kind = "median, 5 to 95 %" if METRICS[metric].banded else r"mean $\pm$ 2 s.e."
     return LABELS.get(metric, style.plain(metric.replace("_", " "))), kind
 
 
@@ -111,7 +104,7 @@ def methods_of(results: xr.Dataset) -> dict[str, str]:
 def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str], inches: float) -> None:
     """One metric at one grid point, in a panel of some inches."""
     n = at["step"].values
-    banded = metric in _BANDED
+    banded = METRICS[metric].banded
     drawn: dict[str, np.ndarray] = {}
     coinciding: list[str] = []
     for name, look in style.line_styles(methods_of(at), colours).items():
@@ -149,7 +142,7 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str],
         note.set_in_layout(False)
     _references(panel, at, metric, n)
     panel.set_xscale("log")
-    panel.set_yscale("log" if metric != "scale" else "linear")
+    panel.set_yscale("log" if METRICS[metric].logarithmic else "linear")
     if metric == "scale" and np.isfinite(true_q := _last(at, "scale_theory")):
         panel.set_ylim(0.9, 1.6 * true_q + 0.5)
     elif metric == "excess_misclassification":
@@ -171,7 +164,7 @@ def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None
     if f"{metric}_oracle" in at:
         panel.plot(n, at[f"{metric}_oracle"].values, color="black", linewidth=0.8, label="true coefficients")
     if f"{metric}_theory" in at:
-        label = {"coefficient_error": "Cramér-Rao bound", "scale": "true $q$"}.get(metric, "theory")
+        label = METRICS[metric].limit
         dash = (0, (6, 2)) if metric == "scale" else (0, (1, 1.2))
         panel.plot(
             n, at[f"{metric}_theory"].values, color="black", linewidth=0.9, linestyle=dash, label=label

@@ -8,30 +8,14 @@ import numpy as np
 import tomli_w
 import xarray as xr
 
-from jaxmlr.evaluation import diagnostics
+from jaxmlr.evaluation.metrics import METRICS
 from jaxmlr.study.declare import grid
 from jaxmlr.study.declare.spec import Study
 from jaxmlr.study.results import statistics
 from jaxmlr.study.results.statistics import Summary
 
+STATISTICS = ("mean", "se", "rms", "sd", "min", "max", "q05", "q25", "q50", "q75", "q95")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-
-LONG_NAMES = {
-    "coefficient_error": "root mean squared error of the coefficients, in the best order",
-    "misclassification": "share of wrong labels up to n",
-    "within_cluster_error": "mean squared distance to the nearest line up to n",
-    "excess_misclassification": "share of wrong labels above that of the true coefficients on the same data",
-    "excess_within_cluster_error": "within-cluster error above that of the true coefficients, same data",
-    "scale": "q, the estimate of 1 / |2p - 1|",
-    "excitation": "lambda_min of the sum of phi phi'",
-    "excitation_exponent": "growth exponent of lambda_min, 1 where persistently exciting",
-    "growth_exponent": "delta in |phi|^2 = O(n^delta)",
-    "at_upper": "share of recent steps with q at the upper end of D_n",
-    "at_one": "share of recent steps with q at 1",
-    "direction_z": "evidence against theta = 0, standard normal if it is 0",
-    "residual_share": "recent mean square distance to the nearest line over that to 0",
-    **{f"alarm_{name}": text for name, text in diagnostics.ADVICE.items()},
-}
 
 
 def dataset(
@@ -71,7 +55,7 @@ def dataset(
     """
     axes = [axis.name for axis in study.axes]
     sizes = [len(axis) for axis in study.axes]
-    here, across = (*axes, "step"), ("estimator", *axes, "step")
+    of_axes, across = (*axes, "step"), ("estimator", *axes, "step")
 
     def shaped(x: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
         return (x if at is None else x[at]).reshape(*sizes, x.shape[-1])
@@ -84,24 +68,30 @@ def dataset(
 
     variables: dict[str, Any] = {}
     for metric in study.metrics:
-        label = {"long_name": LONG_NAMES[metric], "units": "1"}
+        record = METRICS[metric]
+        label = {"long_name": record.long_name, "units": record.units, "metric": metric}
         tables = {name: _numbers(merged[name][metric]) for name in study.estimators}
         for statistic in next(iter(tables.values())):
             values = stacked(lambda name, s=statistic, t=tables: t[name][s])
             variables[f"{metric}_{statistic}"] = (across, values, label | {"statistic": statistic})
         if metric in oracle:
-            label = label | {"estimator": "true coefficients, same data"}
-            variables[f"{metric}_oracle"] = (here, of_problem(oracle[metric].mean), label)
-            variables[f"{metric}_oracle_se"] = (
-                here,
-                of_problem(statistics.standard_error(oracle[metric])),
-                label,
-            )
+            of_oracle = label | {"estimator": "true coefficients, same data", "reference": "oracle"}
+            for suffix, statistic, of in (("", "mean", _mean), ("_se", "se", statistics.standard_error)):
+                numbers = of_problem(of(oracle[metric]))
+                variables[f"{metric}_oracle{suffix}"] = (
+                    of_axes,
+                    numbers,
+                    of_oracle | {"statistic": statistic},
+                )
         if metric in limits:
-            label = {"long_name": f"limit of: {LONG_NAMES[metric]}", "units": "1"}
-            variables[f"{metric}_theory"] = (here, of_problem(limits[metric].astype(np.float64)), label)
+            limit = label | {"long_name": f"limit of: {record.long_name}", "reference": "theory"}
+            numbers = of_problem(limits[metric].astype(np.float64))
+            variables[f"{metric}_theory"] = (of_axes, numbers, limit | {"statistic": "limit"})
         if differences:
-            label = {"long_name": f"difference from {study.reference} of: {LONG_NAMES[metric]}", "units": "1"}
+            difference = label | {
+                "long_name": f"difference from {study.reference} of: {record.long_name}",
+                "difference_from": study.reference,
+            }
             for statistic, of in (("mean", _mean), ("se", statistics.standard_error)):
                 values = np.stack(
                     [shaped(of(t[metric]), at) for t, at in (differences[name] for name in study.estimators)]
@@ -109,12 +99,13 @@ def dataset(
                 variables[f"{metric}_difference_{statistic}"] = (
                     across,
                     values,
-                    label | {"statistic": statistic},
+                    difference | {"statistic": statistic},
                 )
         if kept:
             values = stacked(lambda name, m=metric: np.concatenate(kept[name][m], axis=-1))
-            label = {"long_name": f"one trial's {LONG_NAMES[metric]}, at the last step", "units": "1"}
-            variables[f"{metric}_trial"] = (("estimator", *axes, "trial"), values, label)
+            one = label | {"long_name": f"one trial's {record.long_name}, at the last step"}
+            across_trials = ("estimator", *axes, "trial")
+            variables[f"{metric}_trial"] = (across_trials, values, one | {"statistic": "trial"})
     count = {"long_name": "trials whose estimate is not finite", "units": "trials"}
     variables["diverged"] = (across, stacked(lambda name: diverged[name]), count)
 
@@ -138,6 +129,36 @@ def dataset(
     return xr.Dataset(variables, coordinates, {**described, **attributes})
 
 
+def variable(
+    results: xr.Dataset,
+    metric: str,
+    statistic: str = "mean",
+    *,
+    reference: str | None = None,
+    difference: bool = False,
+) -> xr.DataArray | None:
+    """The variable of a statistic of a metric, found by its attributes; None where there is none.
+
+    Args:
+      results: what `run_study` returns, or what was saved of it.
+      metric: name.
+      statistic: "mean", "se", "q50" ...; "limit" of the reference "theory"; "trial", the kept trials.
+      reference: None, "oracle" (the true coefficients on the same data) or "theory".
+      difference: whether the statistic is of differences from the study's reference method.
+    """
+    for array in results.data_vars.values():
+        says = [array.attrs.get(key) for key in ("metric", "statistic", "reference")]
+        if says == [metric, statistic, reference] and ("difference_from" in array.attrs) == difference:
+            return array
+    return None
+
+
+def metrics_of(results: xr.Dataset) -> list[str]:
+    """The metrics that results have, in the order of `METRICS`, as a store of results has lost theirs."""
+    names = {array.attrs.get("metric") for array in results.data_vars.values()}
+    return [name for name in METRICS if name in names]
+
+
 def best(
     results: xr.Dataset, metric: str, statistic: str = "mean", *, over: Sequence[str] = ("estimator",)
 ) -> xr.Dataset:
@@ -156,10 +177,11 @@ def best(
     Raises:
       ValueError: the results have no such statistic or dim.
     """
-    name = f"{metric}_{statistic}"
-    if name not in results:
-        raise ValueError(f"the results have no {name!r}; they have {', '.join(map(str, results.data_vars))}")
-    values = results[name].isel(step=-1)
+    array, error = variable(results, metric, statistic), variable(results, metric, "se")
+    if array is None or error is None:
+        names = ", ".join(map(str, results.data_vars))
+        raise ValueError(f"the results have no {f'{metric}_{statistic}'!r}; they have {names}")
+    values, errors = (x.isel(step=-1).load() for x in (array, error))  # small, also where results are dask's
     for dim in over:
         if dim not in values.dims:
             raise ValueError(
@@ -169,7 +191,7 @@ def best(
         raise ValueError("over must name at least one dim")
     stacked = values.stack(choice=list(over))
     where = stacked.fillna(np.inf).argmin("choice")
-    errors = results[f"{metric}_se"].isel(step=-1).stack(choice=list(over)).isel(choice=where)
+    errors = errors.stack(choice=list(over)).isel(choice=where)
     found = {
         "value": stacked.isel(choice=where).drop_vars(["choice", *over]),
         "se": errors.drop_vars(["choice", *over]),
@@ -179,27 +201,47 @@ def best(
     return xr.Dataset(found, attrs={"metric": metric, "statistic": statistic})
 
 
-def to_dataframe(results: xr.Dataset) -> Any:
+def to_dataframe(results: xr.Dataset, *, trials: bool = False) -> Any:
     """A tidy table, a `pandas.DataFrame`: a row for every method, grid point, recorded step and metric.
 
     Columns: `estimator`, the grid's axes, `step`, `diverged`, `metric`, and the statistics `mean`, `se`, ...;
     `theory` and `oracle` where there are any.
+
+    Args:
+      results: what `run_study` returns, or `xarray.open_zarr(DIR / "results.zarr")`, with dask or without.
+      trials: the kept trials instead: `estimator`, the axes, `trial`, `metric` and its `value` at the last
+        step.
+
+    Raises:
+      ValueError: kept trials are asked for and there are none.
     """
-    across = results["diverged"].dims
-    names = [str(name).removesuffix("_mean") for name in results.data_vars if str(name).endswith("_mean")]
-    metrics = [name for name in names if not name.endswith("_difference")]
-    tables = []
-    for metric in metrics:
-        statistic = {
-            str(name).removeprefix(f"{metric}_"): results[name].broadcast_like(results["diverged"])
-            for name in results.data_vars
-            if str(name).startswith(f"{metric}_") and set(results[name].dims) <= set(across)
-        }
-        table = xr.Dataset({"diverged": results["diverged"], **statistic}).expand_dims(metric=[metric])
-        tables.append(table.to_dataframe(dim_order=[*map(str, across), "metric"]))
     import pandas as pd
 
+    dims = [str(dim) for dim in results["diverged"].dims]
+    tables = []
+    if trials:
+        order = [*(dim for dim in dims if dim != "step"), "trial", "metric"]
+        for metric in metrics_of(results):
+            if (values := variable(results, metric, "trial")) is None:
+                raise ValueError("the results hold no single trials; a study keeps them with keep = 1")
+            one = xr.Dataset({"value": values}).expand_dims(metric=[metric])
+            tables.append(one.to_dataframe(dim_order=order))
+        return pd.concat(tables).reset_index()
+    for metric in metrics_of(results):
+        columns = {
+            str(name).removeprefix(f"{metric}_"): array.broadcast_like(results["diverged"])
+            for name, array in results.data_vars.items()
+            if array.attrs.get("metric") == metric and set(array.dims) <= set(dims)
+        }
+        columns = {name: columns[name] for name in sorted(columns, key=_place)}
+        table = xr.Dataset({"diverged": results["diverged"], **columns}).expand_dims(metric=[metric])
+        tables.append(table.to_dataframe(dim_order=[*dims, "metric"]))
     return pd.concat(tables).reset_index()
+
+
+def _place(column: str) -> tuple[int, str]:
+    """Where a statistic stands among the columns: in the order of `STATISTICS`, references behind."""
+    return (STATISTICS.index(column) if column in STATISTICS else len(STATISTICS)), column
 
 
 def _coordinate(values: Sequence[Any]) -> np.ndarray:

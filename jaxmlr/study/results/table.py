@@ -8,14 +8,11 @@ import numpy as np
 import xarray as xr
 from rich.table import Table
 
-_HEADINGS = {
-    "coefficient_error": "coefficient error",
-    "misclassification": "misclassification",
-    "within_cluster_error": "within-cluster error",
-    "excess_misclassification": "excess misclass.",
-    "excess_within_cluster_error": "excess within-cl.",
-    "scale": "scale q",
-}
+from jaxmlr.evaluation.metrics import METRICS
+
+MOST_TABLES = 6  # grid points that have a table of their own
+
+_HEADINGS = {name: metric.heading for name, metric in METRICS.items() if metric.heading}
 
 
 def with_error(value: float, error: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from jaxmlr import processes, simulate
 from jaxmlr.data.disturbances import Disturbance
-from jaxmlr.study import Study, StudyError, run_study
+from jaxmlr.study import Study, StudyError, run_study, to_dataframe
 
 PROBLEM = {"process": {"kind": "gaussian"}, "coefficients": [1.0, -1.5], "p": 0.7}
 
@@ -73,6 +73,21 @@ def test_a_method_may_have_another_number_of_components(results):
     assert np.isfinite(three["within_cluster_error_mean"]).all()
     assert (three["diverged"] == 0).all()
     assert study().trajectory(0, "three", **POINT).mixture.coefficients.shape == (40, 3, 2)
+
+
+def test_kept_trials_are_a_table(results):
+    frame = to_dataframe(results, trials=True)
+    assert list(frame.columns) == [
+        "estimator",
+        "problem.p",
+        "trial",
+        "metric",
+        "problem.noise_variance",
+        "value",
+    ]
+    assert len(frame) == 3 * 2 * 6 * 4
+    with pytest.raises(ValueError, match="hold no single trials"):
+        to_dataframe(results.drop_vars([f"{m}_trial" for m in study().metrics]), trials=True)
 
 
 @pytest.mark.parametrize(
