@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
@@ -18,6 +17,7 @@ from jaxmlr.batch.em import iterate
 from jaxmlr.batch.outcome import BITS, Fit
 from jaxmlr.batch.problem import ridge_of, tolerance_of
 from jaxmlr.batch.rows import checked, counted_blocks, pack
+from jaxmlr.batch.spurious import distinct, plausible
 from jaxmlr.batch.starts.candidates import Data, line_variance
 from jaxmlr.batch.starts.kinds import KINDS
 from jaxmlr.batch.starts.moments import check_tensor
@@ -59,14 +59,9 @@ def fit(
 
     All starts take `screening` steps of EM side by side; the `finalists` of greatest likelihood go on to
     convergence. With free variances the likelihood has spurious optima, a line through a few rows that
-    happen to lie on it, and at worst it is unbounded. A fit is refused where, for some component k of m rows,
-    sigma_k is below a tenth of the greatest sigma and chance explains it,
-
-        log C(n, m) + (m - d) log(1.6 sigma_k / max sigma) > 0,
-
-    that is, where among n rows scattered as widely as the widest component one expects m in a band of
-    +- 2 sigma_k about some line through d of them; or where sigma_k^2 rests on `variance_floor` while
-    another component's does not. The test is this project's.
+    happen to lie on it, and at worst it is unbounded. A fit is refused where a component whose sigma is below
+    a tenth of the greatest gains no more by it than the best of all lines through d rows would by chance;
+    `batch.spurious.plausible` has the test.
 
     Args:
       phi: (n, d) regressors.
@@ -207,7 +202,7 @@ def _go_on(
         constraints=constraints,
         e_step=steps.e_step,
     )
-    done = _judged(done, plausible(done, data))
+    done = _judged(done, plausible(done, data, data.weight > 0))
     return _named(done._replace(agreed=best.agreed))
 
 
@@ -273,7 +268,7 @@ def _fit(
         count = pool.weights.shape[0]
         pool = pool._replace(noise_variance=jnp.broadcast_to(noise_variance, (count, *noise_variance.shape)))
     pool = pool._replace(coefficients=constraints.project(pool.coefficients))
-    rows = pack(*data[:3])
+    rows, counts = pack(*data[:3]), distinct(data)
     if data.columns is not None:  # the rows are filled up as well
         rows = rows._replace(blocks=counted_blocks(rows))
 
@@ -294,7 +289,7 @@ def _fit(
             return fit
 
         fits = jax.vmap(one)(pool, limits)
-        sound = jax.vmap(lambda fit: plausible(fit, data, used))(fits)
+        sound = lax.map(lambda fit: plausible(fit, data, counts, used), fits)
         likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
         places = jnp.lexsort((-likelihood, ~sound, limits == 0))
         ordered: tuple[Fit, jax.Array] = jax.tree.map(lambda leaf: leaf[places], (fits, sound))
@@ -330,22 +325,3 @@ def _fit(
 def _rows(data: Data) -> jax.Array:
     """How many rows count, (), in the dtype of the data; a multiple of the row weights is the same data."""
     return jnp.sum(data.weight > 0, dtype=jnp.int32).astype(data.y.dtype)
-
-
-def plausible(fit: Fit, data: Data, used: jax.Array | None = None) -> jax.Array:
-    """Whether a fit to these rows has no component that `fit` refuses, among the first `used`; ()."""
-    if fit.constraints.known_variance or fit.options is None:
-        return jnp.ones((), bool)
-    mixture, floor = fit.mixture, fit.options.variance_floor
-    n, d = _rows(data), jnp.asarray(data.dim, data.y.dtype)
-    variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
-    if used is not None:
-        present = jnp.arange(len(variance), dtype=jnp.int32) < used
-        variance = jnp.where(present, variance, jnp.max(jnp.where(present, variance, 0)))
-    widest = jnp.max(variance)
-    ratio = jnp.sqrt(variance / widest)
-    m = n * mixture.weights
-    ways = gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1)
-    by_chance = ways + (m - d) * jnp.log(1.6 * ratio) > 0
-    resting = (variance <= 1.001 * floor) & (widest > 100 * floor)
-    return ~jnp.any(((ratio < 0.1) & by_chance) | resting)

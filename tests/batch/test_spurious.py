@@ -1,0 +1,93 @@
+"""Narrow components: those that chance explains are refused, and no others."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from jaxmlr import Mixture
+from jaxmlr.batch import em, fit
+from jaxmlr.batch.spurious import distinct, plausible
+from jaxmlr.batch.starts.candidates import Data
+
+KINDS = {"spread_lines": 8, "sequential_robust": 8, "random_lines": 4}
+
+
+def crossing(n, weight, sigma, seed=0):
+    """A narrow line of this weight across a wide one, and where they lie."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 10, n)
+    narrow = rng.random(n) < weight
+    y = np.where(narrow, 8 - 0.6 * x + sigma * rng.normal(size=n), 2 + x + rng.normal(size=n))
+    truth = Mixture([[2.0, 1.0], [8.0, -0.6]], [1 - weight, weight], np.array([1.0, sigma**2]))
+    return np.column_stack([np.ones(n), x]), y, truth
+
+
+def judged(phi, y, start):
+    data = Data(jnp.asarray(phi), jnp.asarray(y), jnp.ones(len(y)))
+    return bool(plausible(em(phi, y, start), data, distinct(data)))
+
+
+@pytest.mark.parametrize(("n", "weight", "sigma"), [(2000, 0.1, 0.06), (400, 0.25, 0.08), (200, 0.1, 0.01)])
+def test_a_narrow_minority_is_found(n, weight, sigma):
+    phi, y, truth = crossing(n, weight, sigma)
+    assert judged(phi, y, truth)
+
+
+@pytest.mark.slow
+def test_a_narrow_minority_is_found_from_nothing():
+    phi, y, truth = crossing(500, 0.1, 0.06)
+    found = fit(phi, y, 2, jax.random.key(0), starts=KINDS)
+    assert found.result == "converged"
+    assert_allclose(found.log_likelihood, em(phi, y, truth).log_likelihood, rtol=1e-9)
+
+
+def test_rows_on_an_exact_line_are_a_component():
+    """Zeros in four of ten rows, as where a process is switched off."""
+    rng = np.random.default_rng(0)
+    phi = np.column_stack([np.ones(400), rng.normal(size=400)])
+    y = np.where(rng.random(400) < 0.4, 0.0, 1 + 2 * phi[:, 1] + rng.normal(size=400))
+    assert judged(phi, y, Mixture([[1.0, 2.0], [0.0, 0.0]], [0.6, 0.4], [1.0, 0.01]))
+
+
+@pytest.mark.parametrize("rows", [3, 4])
+def test_a_line_through_few_rows_is_refused(rows):
+    rng = np.random.default_rng(rows)
+    phi = np.column_stack([np.ones(120), rng.normal(size=120)])
+    y = 1 + 2 * phi[:, 1] + rng.normal(size=120)
+    y[:rows] = phi[:rows] @ np.array([1.5, 1.0]) + 1e-4 * rng.normal(size=rows)
+    trap = Mixture([[1.0, 2.0], [1.5, 1.0]], [0.95, 0.05], [1.0, 1e-7])
+    assert float(em(phi, y, trap).mixture.noise_variance[1]) < 1e-6
+    assert not judged(phi, y, trap)
+
+
+def test_equal_rows_are_one_point():
+    rng = np.random.default_rng(0)
+    phi = np.column_stack([np.ones(110), rng.normal(size=110)])
+    y = 1 + 2 * phi[:, 1] + rng.normal(size=110)
+    phi[:10], y[:10] = phi[0], y[0]
+    start = Mixture([[1.0, 2.0], [float(y[0]), 0.0]], [0.9, 0.1], [1.0, 1e-4])
+    start = start._replace(coefficients=[[1.0, 2.0], [y[0] - phi[0, 1], 1.0]])
+    assert not judged(phi, y, start)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_distinct_rows(dtype):
+    phi = np.array([[1, 2], [1, 2], [2, 1], [1, 2], [0, 0], [0, 0]], dtype)
+    y = np.array([3, 3, 3, 4, 0, 0], dtype)
+    weight = np.array([0, 1, 1, 1, 0, 0], dtype)
+    found = distinct(Data(*map(jnp.asarray, (phi, y, weight))))
+    np.testing.assert_array_equal(found, [False, True, True, True, False, False])
+
+
+@pytest.mark.slow
+def test_weights_and_their_multiples_are_one_fit():
+    phi, y, _ = crossing(200, 0.2, 0.05)
+    weight = np.random.default_rng(1).uniform(0.5, 2, 200)
+    found = fit(phi, y, 2, jax.random.key(0), starts=KINDS, row_weights=weight)
+    for factor in (1 / np.sum(weight), 1e6):
+        scaled = fit(phi, y, 2, jax.random.key(0), starts=KINDS, row_weights=factor * weight)
+        jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-6), scaled.mixture, found.mixture)
+        assert_allclose(scaled.log_likelihood, factor * found.log_likelihood, rtol=1e-9)
+        assert (scaled.result, int(scaled.agreed)) == (found.result, int(found.agreed))
