@@ -30,9 +30,9 @@ def plausible(fit: Fit, data: Data, counts: jax.Array, used: jax.Array | None = 
     """Whether no component of a fit is one that chance explains, (); where variances are known, none is.
 
     With s the greatest sigma, let G_k = sum_i log f_i - log f_i(sigma_k = s) be what the likelihood gains
-    from component k being narrow, m_k the sum of its posteriors, and N the rows within 2 s of its line: there are
-    C(N, d) lines through d of them, and the best of these gains about log C(N, d) by chance from rows beyond
-    the d that define it. Component k is refused where sigma_k < s / 10 and
+    from component k being narrow, m_k the sum of its posteriors, and N the rows within 2 s of its line. The
+    best of the C(N, d) lines through d of these gains about log C(N, d) by chance from rows beyond the d that
+    define it. Component k is refused where sigma_k < s / 10 and
 
         (1 - d / m_k) G_k < log C(N, d) + 3.
 
