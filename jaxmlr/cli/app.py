@@ -16,7 +16,8 @@ import typer
 from jaxmlr import __version__, registry
 from jaxmlr._xla import cache, host
 from jaxmlr.cli.plot import plot
-from jaxmlr.cli.settings import Folder, key_values
+from jaxmlr.cli.settings import Folder, key_values, loaded
+from jaxmlr.cli.signals import leaving_at_once
 from jaxmlr.cli.trial import trial
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.terminal import Terminal, say
@@ -60,6 +61,11 @@ def main() -> None:
     except (ValueError, OSError) as error:
         say(f"jaxmlr: {_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        say("jaxmlr: out of memory; finished blocks are saved; a smaller --block needs less", file=sys.stderr)
+        sys.exit(2)
 
 
 # The base class of what a wrong command line raises; Typer does not export it by name.
@@ -89,10 +95,16 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no table.")] = False,
 ) -> None:
-    """Run a study and save its results."""
+    """Run a study and save its results.
+
+    Ctrl-C, SIGTERM and SIGHUP begin no other block; those under way are finished and saved, and the status
+    is 130, 143 or 129. A second one leaves at once, without the blocks under way. Run again to go on.
+    A folder takes a study that has grown in trials, methods or grid points: only what is new is computed.
+    """
     from jaxmlr.study import Study, run_study
     from jaxmlr.study.compute import probe
-    from jaxmlr.study.run.store import block_of
+    from jaxmlr.study.run.blocks import Interrupted
+    from jaxmlr.study.run.manifest import block_of
 
     host.use_all_cores()
     cache.keep()
@@ -105,14 +117,12 @@ def run(
     if dry_run:
         _print_outlook(planned)
         return
-    try:
-        results = run_study(planned, out, progress=not quiet)
-    except KeyboardInterrupt as error:
-        say(
-            f"jaxmlr: interrupted; {error or 'finished blocks are saved'}; run again to go on in {out}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(130) from None
+    with leaving_at_once(out):
+        try:
+            results = run_study(planned, out, progress=not quiet)
+        except Interrupted as error:
+            say(f"jaxmlr: interrupted; {error}; run again to go on in {out}", file=sys.stderr)
+            raise typer.Exit(128 + error.signal) from None
     if not quiet:
         _print(results)
         took = results.attrs
@@ -131,11 +141,13 @@ def show(
     top: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
     wide: Annotated[bool, typer.Option("--wide", help="A column for each method, of one metric.")] = False,
 ) -> None:
-    """Print a table of a study's last recorded step; one table for grids of more than 6 points."""
-    from jaxmlr.study import load
+    """Print a table of a study's last recorded step; one table for grids of more than 6 points.
+
+    Of a study under way it shows the trials so far, and says how many they are.
+    """
     from jaxmlr.study.results.long_table import long_table
 
-    results = load(folder)
+    results = loaded(folder)
     if sort is None and top is None and not wide:
         _print(results)
     else:
@@ -151,9 +163,9 @@ def export(
     ] = False,
 ) -> None:
     """Write a study's results as netCDF, which has all of them, or as a tidy table."""
-    from jaxmlr.study import load, to_dataframe
+    from jaxmlr.study import to_dataframe
 
-    results = load(folder)
+    results = loaded(folder)
     if file.suffix not in (".nc", ".csv", ".parquet"):
         raise ValueError(f"FILE must end in .nc, .csv or .parquet, not {file}")
     try:
@@ -324,7 +336,7 @@ def _print_outlook(study: "Study") -> None:
         say(f"method      {name}: computed at {rows:,} points")
     say(f"blocks      {found.blocks:,} of {found.block_size:,} trials, on {len(jax.local_devices())} devices")
     say(f"programs    {found.programs}; a short one compiled in {found.compile_seconds:.1f} s")
-    say(f"memory      about {found.memory / 2**20:,.0f} MiB a device")
+    say(f"memory      about {found.memory / 2**20:,.0f} MiB in all")
     if found.seconds is None:
         say("time        not estimated: there are batch methods only")
     else:

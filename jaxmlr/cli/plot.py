@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jaxmlr.cli.settings import Folder, key_values
+from jaxmlr.cli.settings import Folder, key_values, loaded
 
 
 def plot(
@@ -33,9 +33,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw a study's results into its folder, a file for each kind, metrics and selection."""
-    from jaxmlr.study import load
-
-    results = load(folder)
+    results = loaded(folder)
     choice = key_values("--select", select)
     try:
         from jaxmlr.study.results import pictures

@@ -1,10 +1,14 @@
 """What several commands take: a folder of results, and settings written as key=value."""
 
+import json
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from jaxmlr.fitting.terminal import say
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]
 
@@ -22,6 +26,20 @@ def key_values(option: str, settings: list[str] | None) -> dict[str, Any]:
             raise ValueError(f"{option} must be key=value, not {setting!r}")
         try:
             values[key] = tomllib.loads(f"value = {text}")["value"]
+        except RecursionError as error:
+            raise ValueError(f"{option} {key}: its value is nested too deeply") from error
         except tomllib.TOMLDecodeError:
             values[key] = text
     return values
+
+
+def loaded(folder: Path) -> Any:
+    """A study's results; that they are those of an unfinished one is said on standard error."""
+    from jaxmlr.study import load
+
+    results = load(folder)
+    if results.attrs.get("unfinished"):
+        trials = json.loads(results.attrs["study"])["trials"]
+        so_far = f"{results.attrs['trials']:,} of {trials:,} trials so far"
+        say(f"{folder}: not finished, {so_far}", file=sys.stderr)
+    return results

@@ -10,6 +10,6 @@ from jaxmlr.study.declare.problem import Problem as Problem
 from jaxmlr.study.declare.spec import Study as Study
 from jaxmlr.study.results.dataset import best as best
 from jaxmlr.study.results.dataset import to_dataframe as to_dataframe
-from jaxmlr.study.run.engine import run_block as run_block
 from jaxmlr.study.run.engine import run_study as run_study
-from jaxmlr.study.run.store import load as load
+from jaxmlr.study.run.placement import run_block as run_block
+from jaxmlr.study.run.published import load as load

@@ -16,6 +16,7 @@ import xarray as xr
 import jaxmlr
 from jaxmlr.cli import app
 from jaxmlr.study import Study, load, run_block, run_study
+from jaxmlr.study.run.blocks import Interrupted
 from jaxmlr.study.run.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +128,7 @@ def test_settings_and_trials_replace_values_of_the_file(call, study_file, tmp_pa
 
 def test_an_interruption_says_how_to_go_on(call, study_file, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
+        raise Interrupted("3 blocks are left", signal.SIGINT)
 
     monkeypatch.setattr(app, "run_study", interrupted)
     status, _, err = call("run", study_file, "--out", tmp_path)
@@ -182,9 +183,6 @@ def test_a_probed_block_is_kept_by_the_next_run(call, study_file, tmp_path, monk
         assert (status, err) == (0, "")
     assert load(tmp_path / "out").attrs["block"] == 2
     assert next(found) == 4
-    refused(
-        *call("run", study_file, "--out", tmp_path / "out", "--block", "3"), "its block is 2, this one's 3"
-    )
     refused(*call("run", study_file, "--out", tmp_path / "new", "--block", "many"), "block must be")
 
 
@@ -207,26 +205,32 @@ def test_export_writes_netcdf_and_tidy_tables(call, folder, tmp_path):
     refused(*call("export", folder, tmp_path / "results.xls"), "must end in .nc, .csv or .parquet")
 
 
-def test_an_unfinished_folder_says_how_far_it_is(call, study_file, tmp_path):
-    study = Study.from_toml(study_file)
-    Store(study, tmp_path).save(1, run_block(study, 1))
-    refused(*call("show", tmp_path), "holds no results yet: 1 blocks are there")
+def test_an_unfinished_folder_shows_the_trials_so_far(call, study_file, tmp_path):
+    study = Study.from_toml(study_file, {"block": 4})
+    store = Store(study, tmp_path)
+    refused(*call("show", tmp_path), "holds no results yet: 0 blocks are there")
+    store.save(store.missing()[0], run_block(study, 0))
+    status, out, err = call("show", tmp_path)
+    assert status == 0
+    assert "4 trials" in out
+    assert err == f"{tmp_path}: not finished, 4 of 6 trials so far\n"
 
 
-def test_an_interruption_says_how_much_is_left(call, study_file, tmp_path):
-    """A real Ctrl-C, at the first block that is saved."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_says_how_much_is_left(call, study_file, tmp_path, number):
+    """A real signal, at the first block that is saved."""
     real, interrupted = Store.save, []
 
-    def interrupting(self, block, found):
-        real(self, block, found)
+    def interrupting(self, unit, values):
+        real(self, unit, values)
         if not interrupted:
-            interrupted.append(block)
-            signal.raise_signal(signal.SIGINT)
+            interrupted.append(unit)
+            signal.raise_signal(number)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "save", interrupting)
         status, _, err = call("run", study_file, "--out", tmp_path, "--set", "block=1", "--quiet")
-    assert status == 130
+    assert status == 128 + number
     assert "blocks of this run are left; run again to go on" in err
     status, _, _ = call("run", study_file, "--out", tmp_path, "--set", "block=1", "--quiet")
     assert status == 0

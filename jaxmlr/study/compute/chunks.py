@@ -11,19 +11,24 @@ from jaxmlr._xla.versions import applies
 CACHE = 2**16  # bytes that a step may carry: what one step writes is then still at hand for the next
 MOST = 512  # trials: more gain nothing
 LEAST = MOST if applies("kernel_for_every_array") else 128  # fewer cost more in loops begun
-VECTOR = 16  # trials in a register: a rest that does not fill one is computed one by one
+VECTOR = 16  # trials in a register: a rest that does not fill one is computed and rounded otherwise
+
+
+def filled(trials: int) -> int:
+    """So many trials that registers are full: elsewhere than on a CPU, `trials`."""
+    return VECTOR * -(-trials // VECTOR) if jax.default_backend() == "cpu" else trials
 
 
 def side_by_side(trials: int, carried: int) -> int:
     """The size of the chunks for `trials` trials, of which each step carries `carried` bytes a trial.
 
-    All of them elsewhere than on a CPU: other devices want as many as there are.
+    Elsewhere than on a CPU all of them: other devices want as many as there are.
     """
     if jax.default_backend() != "cpu":
         return trials
     fitting = max(LEAST, min(MOST, CACHE // max(carried, 1)))
     chunks = -(-trials // fitting)
-    return trials if chunks == 1 else VECTOR * -(-trials // (VECTOR * chunks))
+    return filled(-(-trials // chunks))
 
 
 def in_chunks(function: Callable[[jax.Array], Any], trials: jax.Array, size: int) -> Any:
@@ -32,12 +37,12 @@ def in_chunks(function: Callable[[jax.Array], Any], trials: jax.Array, size: int
     Trials are consecutive: the last chunk runs on behind them, and what it finds there is dropped.
     """
     count = trials.shape[0]
+    places = jnp.arange(size, dtype=trials.dtype)
     if size >= count:
-        return function(trials)
-    chunks = -(-count // size)
-    first = trials[0] + size * jnp.arange(chunks, dtype=trials.dtype)
-    found = jax.lax.map(lambda start: function(start + jnp.arange(size, dtype=trials.dtype)), first)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+        return jax.tree.map(lambda x: x[:count], function(trials[0] + places))
+    starts = trials[0] + size * jnp.arange(-(-count // size), dtype=trials.dtype)
+    values = jax.lax.map(lambda start: function(start + places), starts)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], values)
 
 
 def nbytes(tree: Any) -> int:

@@ -16,6 +16,8 @@ from jaxmlr.study.declare import grid
 from jaxmlr.study.declare.check_grid import check_traced
 from jaxmlr.study.declare.spec import Study
 
+PROBLEM = "<oracle>"  # the rows of the problem are those of the reference run on the same data
+
 
 class Variant(NamedTuple):
     """A method with its choices made, and the numbers that vary."""
@@ -43,49 +45,79 @@ class Place(NamedTuple):
     option: int
 
 
+class Rows(NamedTuple):
+    """The grid points that differ for a method, or for the problem."""
+
+    first: list[int]  # where each of them stands first in the grid
+    of: np.ndarray  # (points,), the row that stands at each grid point
+
+
+Chosen = Mapping[str, Sequence[int]]  # method -> which of its rows
+
+
 class Plan(NamedTuple):
     """The programs, and where each method's rows come from and go to."""
 
     cells: tuple[Cell, ...]
-    places: dict[str, list[Place]]  # method -> one for each of its rows
+    places: dict[str, list[Place]]  # method -> one for each of its rows that is computed
     rows: dict[str, np.ndarray]  # method -> (points,), the row that stands at each grid point
-    problems: list[Place]  # one for each different problem
+    problems: list[Place]  # one for each different problem that is computed
     problem_rows: np.ndarray  # (points,)
 
 
-def plan(study: Study) -> Plan:
-    """Lay out the grid of a study."""
+def rows(study: Study) -> dict[str, Rows]:
+    """The rows of every method, and those of the problem, which are called `PROBLEM`."""
+    points, size = study.points, study.size
+    problem = {path: column for path, column in points.items() if path.startswith("problem.")}
+    own = {
+        name: {path: c for path, c in points.items() if path.startswith(f"estimators.{name}.")}
+        for name in study.estimators
+    }
+    return {
+        PROBLEM: Rows(*grid.distinct(problem, size)),
+        **{name: Rows(*grid.distinct({**problem, **columns}, size)) for name, columns in own.items()},
+    }
+
+
+def plan(study: Study, chosen: Chosen | None = None) -> Plan:
+    """Lay out the grid of a study, or of those rows alone that are chosen."""
     points, size = study.points, study.size
     static = {path for path in points if is_static(study, path, points[path])}
     problem = {path: column for path, column in points.items() if path.startswith("problem.")}
     cell_first, cell_of = grid.distinct({p: c for p, c in problem.items() if p in static}, size)
-    problem_first, problem_rows = grid.distinct(problem, size)
+    every = rows(study)
+    problem_first, problem_rows = every[PROBLEM]
+    taken = {name: every[name].first for name in study.estimators}
+    if chosen is not None:
+        taken = {name: [first[row] for row in chosen.get(name, ())] for name, first in taken.items()}
+        used = {int(problem_rows[k]) for first in taken.values() for k in first}
+        problem_first = [problem_first[row] for row in sorted(used | {*chosen.get(PROBLEM, ())})]
     inside: list[list[int]] = [[] for _ in cell_first]  # the points that stand for each cell's problems
     for k in problem_first:
         inside[cell_of[k]].append(k)
-    problem_place = {k: Place(c, 0, p, 0) for c, ks in enumerate(inside) for p, k in enumerate(ks)}
+    inside = [ks for ks in inside if ks]
+    index_of = {k: (c, p) for c, ks in enumerate(inside) for p, k in enumerate(ks)}
+    problem_place = {int(problem_rows[k]): Place(index_of[k][0], 0, index_of[k][1], 0) for k in problem_first}
 
     variants: list[list[Variant]] = [[] for _ in inside]
     places: dict[str, list[Place]] = {}
-    rows: dict[str, np.ndarray] = {}
     for name in study.estimators:
         own = {path: c for path, c in points.items() if path.startswith(f"estimators.{name}.")}
         choices = {path: column for path, column in own.items() if path in static}
         numbers = {path: column for path, column in own.items() if path not in static}
-        row_first, rows[name] = grid.distinct({**problem, **own}, size)
         choice_first, choice_of = grid.distinct(choices, size)
         options: dict[tuple[int, int], list[list[int]]] = {}  # (cell, choice) -> for each problem its points
         places[name] = []
-        for k in row_first:
-            at = problem_place[problem_first[problem_rows[k]]]
+        for k in taken[name]:
+            at = problem_place[int(problem_rows[k])]
             listed = options.setdefault((at.cell, int(choice_of[k])), [[] for _ in inside[at.cell]])
             listed[at.problem].append(k)
             places[name].append(Place(at.cell, int(choice_of[k]), at.problem, len(listed[at.problem]) - 1))
         index = {}
         for (cell, choice), listed in options.items():
             index[cell, choice] = len(variants[cell])
-            chosen = {path: column[choice_first[choice]] for path, column in choices.items()}
-            variants[cell].append(Variant(name, chosen, _table(numbers, listed)))
+            chosen_here = {path: column[choice_first[choice]] for path, column in choices.items()}
+            variants[cell].append(Variant(name, chosen_here, _table(numbers, listed)))
         places[name] = [p._replace(variant=index[p.cell, p.variant]) for p in places[name]]
 
     cells = tuple(
@@ -97,7 +129,9 @@ def plan(study: Study) -> Plan:
         )
         for c, ks in enumerate(inside)
     )
-    return Plan(cells, places, rows, [problem_place[k] for k in problem_first], problem_rows)
+    of = {name: every[name].of for name in study.estimators}
+    shown = problem_place if chosen is None else chosen.get(PROBLEM, ())
+    return Plan(cells, places, of, [problem_place[row] for row in shown], problem_rows)
 
 
 def is_static(study: Study, path: str, values: Sequence[Any]) -> bool:

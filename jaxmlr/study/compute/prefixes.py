@@ -12,6 +12,7 @@ from jaxmlr.data.simulate import Observation, stream
 from jaxmlr.estimator import nearest
 from jaxmlr.evaluation import diagnostics, metrics
 from jaxmlr.mixture import Mixture
+from jaxmlr.study.compute import chunks
 from jaxmlr.study.compute.plan import Variant
 from jaxmlr.study.declare import resolve
 from jaxmlr.study.declare.spec import Study
@@ -54,13 +55,14 @@ def values(
 
     def chunk(some: jax.Array) -> resolve.PrefixValues:
         # One fit at a time: its data stay in cache, and no fit waits for the slowest of many.
-        found: resolve.PrefixValues = jax.lax.map(fitted, (some, lanes(draw)(some)))
+        data = chunks.in_chunks(lanes(draw), some, chunks.side_by_side(len(some), 0))
+        found: resolve.PrefixValues = jax.lax.map(fitted, (some, data))
         return found
 
     most = max(1, ENTRIES // (longest * (problem.dim + 2)))
     size = max(k for k in range(1, min(most, len(trials)) + 1) if len(trials) % k == 0)
-    chunks = jax.lax.map(chunk, trials.reshape(-1, size))
-    return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 0, -1), chunks)
+    values = jax.lax.map(chunk, trials.reshape(-1, size))
+    return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 0, -1), values)
 
 
 def _at_records(

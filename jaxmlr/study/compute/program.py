@@ -28,10 +28,10 @@ from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import metrics, theory
 from jaxmlr.evaluation.metrics import Tracker
 from jaxmlr.study.compute import chunks, prefixes
-from jaxmlr.study.compute.plan import Cell, Variant, plan
+from jaxmlr.study.compute.plan import PROBLEM, Cell, Chosen, Variant, plan
 from jaxmlr.study.declare.spec import Study
 
-ORACLE = "<oracle>"  # what the reference run on the same data is called inside a block
+ORACLE = PROBLEM  # what the reference run on the same data is called inside a block
 
 LIMIT_TRIALS = 256  # limits are conditional expectations: few trials average them well
 
@@ -67,7 +67,7 @@ def _follow(
     return recorded
 
 
-def _cumulative(study: Study) -> tuple[str, ...]:
+def cumulative_metrics(study: Study) -> tuple[str, ...]:
     """The running means that the study's metrics are made of."""
     wanted = study.metrics
     return tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
@@ -75,7 +75,7 @@ def _cumulative(study: Study) -> tuple[str, ...]:
 
 def _trackers(study: Study, methods: Mapping[str, Estimator]) -> dict[str, Tracker]:
     """What follows every method, and the oracle where a metric is measured against it."""
-    truth, cumulative = study.problem.mixture(study.precision), _cumulative(study)
+    truth, cumulative = study.problem.mixture(study.precision), cumulative_metrics(study)
     trackers = {key: metrics.track(method, truth, tuple(study.metrics)) for key, method in methods.items()}
     if cumulative:
         trackers[ORACLE] = metrics.track(recursive.oracle(truth), truth, cumulative)
@@ -86,7 +86,7 @@ def _trial(
     study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
 ) -> dict[str, dict[str, jax.Array]]:
     """Metrics of every method, and of the oracle on the same data, in one trial at one problem."""
-    wanted, cumulative = tuple(study.metrics), _cumulative(study)
+    wanted, cumulative = tuple(study.metrics), cumulative_metrics(study)
     values = _follow(study, trackers, trial)
     for key in [key for key in trackers if key != ORACLE]:
         for metric in cumulative:
@@ -124,7 +124,8 @@ def _streamed(
     for key in varied:
         own: dict[str, int | None] = {other: 0 if other == key else None for other in options}
         outputs = {other: own[other] for other in variants}
-        run = jax.vmap(run, in_axes=(own,), out_axes=outputs | ({ORACLE: None} if _cumulative(study) else {}))
+        oracle = {ORACLE: None} if cumulative_metrics(study) else {}
+        run = jax.vmap(run, in_axes=(own,), out_axes=outputs | oracle)
     values: Values = run(options)
     return {
         key: {name: x if key in varied else x[None] for name, x in table.items()}
@@ -132,36 +133,40 @@ def _streamed(
     }
 
 
-def _block(study: Study, variants: Mapping[str, Variant], first: jax.Array, points: Points) -> Values:
-    """Values of the block of trials that starts at `first`, NaN behind the last trial of the study.
+def _block(
+    study: Study, variants: Mapping[str, Variant], size: int, first: jax.Array, points: Points
+) -> Values:
+    """Values of the block of trials that starts at `first`, at the first `size` points or more.
 
     Returns:
-      key -> metric -> (P, E, records, trials).
+      key -> metric -> (P, E, records, trials), NaN behind the last trial of the study; behind the block may
+      be more trials, which fill registers, so that a trial's bits do not depend on its place.
     """
-    trials = first + jnp.arange(study.block_size, dtype=jnp.int32)
-    keep = trials < study.trials
+    trials = first + jnp.arange(chunks.filled(study.block_size), dtype=jnp.int32)
     batch, problems = study.batch, len(points["index"])
     recursive, fitted = (
         {key: v for key, v in variants.items() if (v.name in batch) == wanted} for wanted in (False, True)
     )
 
-    def masked(values: Values) -> Values:
-        return jax.tree.map(lambda x: jnp.where(keep, x, jnp.nan), values)
+    def masked(values: Values, trials: jax.Array) -> Values:
+        return jax.tree.map(lambda x: jnp.where(trials < study.trials, x, jnp.nan), values)
 
     def stream(points: Points) -> Values:
         here = study.at(points["problem"])
-        return masked(_streamed(here, recursive, points["options"], trials, problems))
+        return masked(_streamed(here, recursive, points["options"], trials, problems), trials)
 
     def fit(points: Points) -> Values:
-        return masked(prefixes.values(study.at(points["problem"]), fitted, points["options"], trials))
+        here, some = study.at(points["problem"]), trials[: study.block_size]
+        return masked(prefixes.values(here, fitted, points["options"], some), some)
 
     # Fits of one problem after another, as within it: none waits for the slowest.
-    return {**_everywhere(stream, points), **(jax.lax.map(fit, points) if fitted else {})}
+    real = jax.tree.map(lambda x: x[:size], points)
+    return {**_everywhere(stream, points), **(jax.lax.map(fit, real) if fitted else {})}
 
 
 def _everywhere(values: Callable[[Points], Any], points: Points) -> Any:
-    """`values` at all points; a single one without vmap, which would make tracing a third longer."""
-    if len(points["index"]) > 1:
+    """`values` at all points; without numbers that vary, without vmap: tracing would take a third longer."""
+    if points["problem"]:
         return jax.vmap(values)(points)
     alone = values(jax.tree.map(lambda x: x[0], points))
     return jax.tree.map(lambda x: x[None], alone)
@@ -187,11 +192,11 @@ def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
 
 
 class Program:
-    """A study's compiled blocks on one device; calling it with a block's index gives arrays on the host."""
+    """A study's compiled blocks on one device; calling it with a first trial gives arrays on the host."""
 
-    def __init__(self, study: Study, device: jax.Device):
+    def __init__(self, study: Study, device: jax.Device, chosen: Chosen | None = None):
         self._study, self._device = study, device
-        self._plan = plan(study)
+        self._plan = plan(study, chosen)
         began = time.perf_counter()
         with jax.enable_x64(study.precision == "float64"):
             self._cells = [self._compile(cell) for cell in self._plan.cells]
@@ -200,11 +205,11 @@ class Program:
     def _compile(self, cell: Cell) -> tuple[jax.stages.Compiled, Points]:
         points, here = _points(self._study, cell, self._device), self._study.at(cell.static)
         variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
-        block = functools.partial(_block, here, variants)
+        block = functools.partial(_block, here, variants, cell.size)
         return _compiled(block, self._device, self._first(0), points), points
 
-    def _first(self, block: int) -> jax.Array:
-        return jax.device_put(np.int32(block * self._study.block_size), self._device)
+    def _first(self, trial: int) -> jax.Array:
+        return jax.device_put(np.int32(trial), self._device)
 
     @property
     def memory(self) -> int:
@@ -212,13 +217,14 @@ class Program:
         found = [run.memory_analysis() for run, _ in self._cells]
         return max((m.temp_size_in_bytes + m.output_size_in_bytes for m in found if m), default=0)
 
-    def __call__(self, block: int) -> Values:
-        """Metrics of block `block`, and `finite`: estimator -> metric -> (rows, records, trials)."""
+    def __call__(self, first: int) -> Values:
+        """Metrics, and `finite`, of a block: estimator -> metric -> (rows, records, trials)."""
         with jax.enable_x64(self._study.precision == "float64"):
-            running = [run(self._first(block), points) for run, points in self._cells]
-            computed = [jax.device_get(values) for values in running]
+            running = [run(self._first(first), points) for run, points in self._cells]
+            size = self._study.block_size
+            computed = [jax.tree.map(lambda x: x[..., :size], jax.device_get(values)) for values in running]
         found: Values = {}
-        for name, places in self._plan.places.items():
+        for name, places in ((name, places) for name, places in self._plan.places.items() if places):
             tables = [computed[at.cell][f"{name}#{at.variant}"] for at in places]
             found[name] = {
                 metric: np.stack(
@@ -226,7 +232,7 @@ class Program:
                 )
                 for metric in tables[0]
             }
-        if ORACLE in computed[0]:
+        if ORACLE in computed[0] and self._plan.problems:
             found[ORACLE] = {
                 metric: np.stack(
                     [computed[at.cell][ORACLE][metric][at.problem, 0] for at in self._plan.problems]
@@ -266,13 +272,19 @@ def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarra
 
 
 def _points(study: Study, cell: Cell, device: jax.Device) -> Points:
-    """A cell's numbers, on the device."""
+    """A cell's numbers, on the device.
+
+    One point of an axis stands there twice: it is then computed as many are, and its bits stay the same as
+    the axis grows.
+    """
+    copies = 2 if cell.problem and cell.size == 1 else 1
 
     def placed(columns: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        return {path: jax.device_put(x.astype(study.precision), device) for path, x in columns.items()}
+        repeated = {path: np.concatenate([x] * copies).astype(study.precision) for path, x in columns.items()}
+        return {path: jax.device_put(x, device) for path, x in repeated.items()}
 
     options = {f"{v.name}#{k}": placed(v.own) for k, v in enumerate(cell.variants)}
-    index = jax.device_put(np.arange(cell.size, dtype=np.int32), device)
+    index = jax.device_put(np.arange(copies * cell.size, dtype=np.int32), device)
     return {"index": index, "problem": placed(cell.problem), "options": options}
 
 
@@ -295,19 +307,20 @@ _compiling: dict[_Key, threading.Lock] = {}
 _lock = threading.Lock()
 
 
-def program(study: Study, device: jax.Device) -> Program:
-    """The compiled program of a study on a device, made once a process while it is in use."""
+def program(study: Study, device: jax.Device, chosen: Chosen | None = None) -> Program:
+    """The compiled program of a study, or of some rows of it, made once a process while it is in use."""
     # The fingerprint knows functions by their names only, and two can share one.
     functions = tuple(study.functions.values())
     # What is done with a block's values does not change the program.
-    key = (study.fingerprint(but=("name", "reference", "until", "keep")), device, functions)
+    rows = None if chosen is None else tuple((name, tuple(listed)) for name, listed in sorted(chosen.items()))
+    key = (study.fingerprint(but=("name", "reference", "until", "keep")), rows, device, functions)
     with _lock:
         mine = _compiling.setdefault(key, threading.Lock())
     with mine:
         with _lock:
             found = _programs.get(key)
         if found is None:
-            found = Program(study, device)
+            found = Program(study, device, chosen)
     with _lock:
         _programs[key] = found
         _programs.move_to_end(key)

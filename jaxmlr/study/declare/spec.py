@@ -16,7 +16,7 @@ from jaxmlr import _check
 from jaxmlr.data.simulate import Observation
 from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import diagnostics, metrics
-from jaxmlr.study.declare import check, one_trial, resolve, toml_lines
+from jaxmlr.study.declare import check, one_trial, resolve, sizes, toml_lines
 from jaxmlr.study.declare import grid as grids
 from jaxmlr.study.declare.check_grid import check_grid
 from jaxmlr.study.declare.errors import StudyError, blamed_on, check_choice, dotted
@@ -88,6 +88,8 @@ class Study:
         """Turn tables into dataclasses and arrays into lists, and check everything."""
         for name in ("trials", "steps", "seed", "record", "block", "metrics", "grid", "keep"):
             object.__setattr__(self, name, plain_or_same(getattr(self, name)))
+        declared = self.problem if isinstance(self.problem, Mapping) else vars(self.problem)
+        sizes.check(self.record, self.block, plain_or_same(declared.get("coefficients")), self.grid)
         if isinstance(self.problem, Mapping):
             object.__setattr__(self, "problem", from_table(("problem",), Problem, self.problem))
         if not isinstance(self.problem, Problem):
@@ -166,7 +168,7 @@ class Study:
         try:
             text = FilePath(path).read_text(encoding="utf-8")
             table = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StudyError((), f"{path} is not TOML: {error}") from error
         changed = overrides or {}
         try:

@@ -12,7 +12,6 @@ import functools
 import json
 import os
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -20,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+from jaxmlr.study.run.files import create
 
 STALE_SECONDS = 60.0  # the lease of a claim
 _LIFE = uuid.uuid4().hex  # tells this process from an earlier one of its number
@@ -125,42 +126,6 @@ class Claims:
             since = time.monotonic()
             self._seen[path] = touched, since
         return max(time.time() - touched / 1e9, time.monotonic() - since) > STALE_SECONDS
-
-
-def create(path: Path, content: bytes) -> bool:
-    """Create a file with its content, whole, for one of any number of processes and hosts.
-
-    Returns:
-      False where the file is there already.
-
-    Raises:
-      OSError: the folder cannot be written.
-    """
-    descriptor, fresh = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(fresh, 0o644)
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            return os.stat(fresh).st_nlink == 2  # network disks answer so to a repeated request
-        except OSError:
-            return _create_without_links(path, content)
-        return True
-    finally:
-        os.unlink(fresh)
-
-
-def _create_without_links(path: Path, content: bytes) -> bool:
-    try:
-        with open(path, "xb", buffering=0) as file:
-            file.write(content)
-    except FileExistsError:
-        return False
-    return True
 
 
 def _owner(path: Path) -> Owner | None:

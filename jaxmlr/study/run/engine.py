@@ -2,46 +2,46 @@
 
 import concurrent.futures
 import contextlib
-import queue
-import signal
-import threading
+import sys
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jax
+import numpy as np
 import xarray as xr
 
-from jaxmlr.study.compute.plan import Plan, plan
-from jaxmlr.study.compute.program import ORACLE, Values, limits, program
+from jaxmlr.study.compute.plan import Chosen
+from jaxmlr.study.compute.program import ORACLE, limits
 from jaxmlr.study.declare.spec import Study
-from jaxmlr.study.results import dataset
-from jaxmlr.study.run.claims import Claims
+from jaxmlr.fitting.terminal import say
+from jaxmlr.study.run import files, manifest
+from jaxmlr.study.run.blocks import POLL_SECONDS, Blocks
+from jaxmlr.study.run.claims import STALE_SECONDS, Claims
+from jaxmlr.study.run.coverage import units
 from jaxmlr.study.run.merge import Merger
+from jaxmlr.study.run.parts import parts
+from jaxmlr.study.run.placement import Calls, check_executor, placement
 from jaxmlr.study.run.progress import TrialProgress
-from jaxmlr.study.run.store import Store, versions
+from jaxmlr.study.run.published import clear, publish, published
+from jaxmlr.study.run.store import Store
+from jaxmlr.study.run.summary import summary
 
-WINDOW = 64  # blocks given to an executor at a time; more where it has more workers
-POLL_SECONDS = 0.2
 
+class Update(NamedTuple):
+    """How far a run has come, for its callback.
 
-def run_block(study: Study, block: int, device: int = 0) -> Values:
-    """Metrics of one block of trials: a pure function of the study and the block's index.
-
-    Args:
-      study: the study.
-      block: index of the block, from 0.
-      device: index into `jax.local_devices()`; it does not change the numbers.
-
-    Returns:
-      estimator -> metric -> (rows, records, trials), NaN behind the study's last trial; `finite` is 1
-      where the estimate is. A method's rows are the grid points that differ for it.
+    Fields:
+      trials: how many are in the statistics so far.
+      of: how many there are to be, at most.
+      results: a function that returns the dataset of the trials so far.
     """
-    return program(study, jax.local_devices()[device])(block)
+
+    trials: int
+    of: int
+    results: Callable[[], xr.Dataset]
 
 
 def run_study(
@@ -50,231 +50,164 @@ def run_study(
     *,
     executor: Executor | None = None,
     progress: bool = True,
+    callback: Callable[[Update], object] | None = None,
 ) -> xr.Dataset:
     """Run a study and return its statistics.
 
     Args:
       study: what to run.
-      out: a folder for blocks and results; blocks that are there already are not computed again.
+      out: a folder for blocks and results; what is there already is not computed again. A study may have
+        grown or shrunk since it was here last: in trials, methods, grid points, and in what is made of them.
       executor: where blocks are computed, any `concurrent.futures.Executor`; None takes one thread for
-        each local device.
+        each local device. Processes must be spawned, not forked.
       progress: whether to show progress on standard error.
+      callback: called with an `Update` whenever a block has entered the statistics. If it returns True the
+        run stops: the dataset of the trials so far is returned, with `attrs["unfinished"]` 1, and saved
+        blocks stay to go on with.
 
     Returns:
       A dataset with dims (estimator, *grid axes, step); see `jaxmlr.study.results.dataset`.
 
     Raises:
-      ValueError: `out` cannot be written, or holds another study.
-      KeyboardInterrupt: on Ctrl-C, once the blocks under way are saved.
+      ValueError: `out` cannot be written, or holds another study; the executor forks.
+      KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, once the blocks under way are saved.
     """
     began = time.perf_counter()
-    store = None if out is None else Store(study, Path(out))
-    missing = list(range(study.blocks)) if store is None else store.missing()
-    if store is not None and (not missing or study.until) and (finished := store.published()) is not None:
-        return finished
-    layout = plan(study)
-    merger = Merger(study, layout, store, set(range(study.blocks)) - set(missing))
-    computed = 0
+    check_executor(executor)
+    if out is None:
+        store, whole = None, parts(study, {}, {})
+        missing = units(whole, {}, study.trials, study.block_size)
+    else:
+        store = Store(study, Path(out))
+        if store.change:
+            say(f"{out}: {store.change}", file=sys.stderr)
+        whole, missing = store.parts, store.missing()
+        finished = published(store.folder)
+        current = finished is not None and finished.attrs.get("fingerprint") == store.fingerprint
+        if finished is not None and current and (not missing or study.until):
+            _tidy(store)
+            return finished
+    of_group = {unit.group: unit.parts for unit in missing}
+    work = {group: whole.chosen(set(members)) for group, members in of_group.items()}
+    merger = Merger(study, whole, store, missing, study.block_size)
+    steps_run = 0
     compile_seconds = compute_seconds = 0.0
-    there = study.trials - sum(_trials(study, block) for block in missing)
+    share = {group: len(members) / len(whole.problem) for group, members in of_group.items()}
+    there = study.trials - sum(unit.trials * share[unit.group] for unit in missing)
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(TrialProgress(study.name, study.trials, there, show=progress))
         claims = None if store is None else stack.enter_context(Claims(store.blocks))
         beside = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         needed = bool(missing) and not merger.settled
-        placed = stack.enter_context(_placement(study, executor, len(missing))) if needed else None
+        calls = Calls(study, whole, work)
+        placed = stack.enter_context(placement(calls, executor, len(missing))) if needed else None
+        seen, stopped = merger.trials, False
+        about = {
+            **manifest.environment(),
+            "fingerprint": study.fingerprint(),
+            "block": study.block_size,
+        }
         clock = time.perf_counter()
-        limits_program = beside.submit(limits, study, jax.local_devices()[0])
-        theory = beside.submit(lambda: limits_program.result()())
+        theory = _Theory(study, store, beside)
         if placed is not None:
             submit, window, ready = placed
             if executor is None:  # or the seconds of computation would hold some of compilation
                 ready()
-                concurrent.futures.wait([limits_program])  # if it failed, theory says so behind the blocks
+                theory.compiled()  # if it failed, theory says so behind the blocks
                 compile_seconds = time.perf_counter() - clock
             shown.start()
             clock = time.perf_counter()
             blocks = stack.enter_context(
-                contextlib.closing(_Blocks(missing, submit, window, store, claims, shown).run())
+                contextlib.closing(Blocks(missing, submit, window, store, claims, shown).run())
             )
-            for block, found in blocks:
-                if found is not None:
-                    computed += _trials(study, block)
+            for unit, values in blocks:
+                if values is not None:
+                    values = jax.tree.map(lambda x, n=unit.trials: x[..., :n], values)
+                    steps_run += unit.trials * _observations(study, work[unit.group])
                     if store is not None and claims is not None:
-                        store.save(block, found)
-                        claims.release(block)
-                merger.add(block, found)
-                shown.advance(_trials(study, block), merger.worst, merger.lost)
-                if merger.settled:
+                        store.save(unit, values)
+                        claims.release(unit.name)
+                elif store is not None:
+                    store.note(unit)
+                merger.add(unit, values)
+                shown.advance(unit.trials * share[unit.group], merger.worst, merger.lost)
+                update = Update(
+                    merger.trials,
+                    study.trials,
+                    lambda: summary(study, merger, theory.values(), {**about, "unfinished": 1}),
+                )
+                grown, seen = merger.trials > seen, merger.trials
+                stopped = callback is not None and grown and callback(update) is True
+                if merger.settled or stopped:
                     break
             compute_seconds = time.perf_counter() - clock
-        steps_run = computed * _observations(study, layout)
-        attributes = versions(study) | {
+        attributes = {
+            **about,
             "devices": len(jax.local_devices()),
             "executor": "threads" if executor is None else type(executor).__name__,
-            "trials": merger.trials,
             "compile_seconds": round(compile_seconds, 3),
             "compute_seconds": round(compute_seconds, 3),
             "wall_seconds": round(time.perf_counter() - began, 3),
             "trial_steps_per_second": round(steps_run / compute_seconds) if compute_seconds else 0,
         }
-        dataset = _dataset(study, layout, merger, theory.result(), attributes)
+        if stopped and merger.trials < study.trials:
+            return summary(study, merger, theory.values(), {**attributes, "unfinished": 1})
+        results = summary(study, merger, theory.values(), attributes)
         if store is None or claims is None:
-            return dataset
+            return results
         while not claims.take("results"):
             shown.wait(f"the results, which {claims.holder('results')} writes")
             time.sleep(POLL_SECONDS)
-        store.publish(dataset)
-        claims.sweep(lambda what: what.isdigit() and store.has(int(what)))
-    return dataset
+        if manifest.read(store.folder)["fingerprint"] == store.fingerprint:
+            publish(store.folder, results)
+        else:
+            say(f"{out} has been given another form of the study; the results stay unsaved", file=sys.stderr)
+        claims.sweep(store.has)
+    return results
 
 
-def _dataset(
-    study: Study, layout: Plan, merger: Merger, limits: dict[str, Any], attributes: dict[str, Any]
-) -> xr.Dataset:
-    summaries = dict(merger.totals.summaries)
-    oracle = summaries.pop(ORACLE, {})
-    compared = merger.totals.differences
-    return dataset.dataset(
-        study,
-        summaries,
-        merger.totals.diverged,
-        oracle,
-        limits,
-        attributes,
-        rows=layout.rows,
-        problem_rows=layout.problem_rows,
-        differences={name: (table, merger.pairs(name)[1]) for name, table in compared.items()},
-        kept=merger.totals.kept,
-    )
+class _Theory:
+    """The limits of a study's metrics, computed beside its blocks, or read where they are saved."""
+
+    def __init__(self, study: Study, store: Store | None, beside: Executor):
+        self._store = store
+        self._saved = None if store is None else store.limits()
+        if self._saved is None:
+            self._program = beside.submit(limits, study, jax.local_devices()[0])
+            self._values = beside.submit(self._compute)
+
+    def _compute(self) -> dict[str, np.ndarray]:
+        values = self._program.result()()
+        if self._store is not None:
+            self._store.save_limits(values)
+        return values
+
+    def compiled(self) -> None:
+        """Wait until the program is compiled, or has failed."""
+        if self._saved is None:
+            concurrent.futures.wait([self._program])
+
+    def values(self) -> dict[str, np.ndarray]:
+        """The limits: metric -> (problems, records)."""
+        return self._values.result() if self._saved is None else self._saved
 
 
-class _Blocks:
-    """Blocks as they finish, here or in other processes that work in the same folder."""
-
-    def __init__(
-        self,
-        missing: Sequence[int],
-        submit: "Callable[[int], Future[Values]]",
-        window: int,
-        store: Store | None,
-        claims: Claims | None,
-        shown: TrialProgress,
-    ):
-        self._shown = shown
-        self._waiting, self._total = deque(missing), len(missing)
-        self._submit, self._window = submit, window
-        self._store, self._claims = store, claims
-        self._running: dict[Future[Values], int] = {}
-
-    def run(self) -> Generator[tuple[int, Values | None], None, None]:
-        """Yield (block, values), and (block, None) for one that another process has saved.
-
-        An interrupt waits for the blocks under way and begins no other.
-        """
-        finished = 0
-        with _interrupt_noted() as interrupted:
-            try:
-                while self._running or (self._waiting and not interrupted.is_set()):
-                    if interrupted.is_set():
-                        self._running = {f: block for f, block in self._running.items() if not f.cancel()}
-                    else:
-                        for block in self._begin():
-                            finished += 1
-                            yield block, None
-                    first = concurrent.futures.FIRST_COMPLETED
-                    done, _ = concurrent.futures.wait(self._running, timeout=POLL_SECONDS, return_when=first)
-                    if not self._running and self._waiting:  # the others are computing what is left
-                        if self._claims is not None:
-                            block = self._waiting[0]
-                            self._shown.wait(f"block {block}, which {self._claims.holder(block)} computes")
-                        time.sleep(POLL_SECONDS)
-                    # A block that failed comes last, so that those finished beside it are not lost.
-                    for future in sorted(done, key=lambda future: future.exception() is not None):
-                        finished += 1
-                        yield self._running.pop(future), future.result()
-            finally:
-                for future in self._running:
-                    future.cancel()
-        if interrupted.is_set() and finished < self._total:
-            raise KeyboardInterrupt(f"{self._total - finished} blocks of this run are left")
-
-    def _begin(self) -> Iterator[int]:
-        """Submit as many blocks as the window has room for; yield those found to be saved already."""
-        for _ in range(len(self._waiting)):
-            if len(self._running) >= self._window:
-                return
-            block = self._waiting.popleft()
-            if self._claims is not None and self._store is not None:
-                if not self._store.has(block) and not self._claims.take(block):
-                    self._waiting.append(block)
-                    continue
-                if self._store.has(block):
-                    self._claims.release(block)
-                    yield block
-                    continue
-            self._running[self._submit(block)] = block
-
-
-@contextmanager
-def _interrupt_noted() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, once; a second one interrupts as ever."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(*_: Any) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _trials(study: Study, block: int) -> int:
-    return min(study.block_size, study.trials - block * study.block_size)
-
-
-def _observations(study: Study, layout: Plan) -> int:
-    """Observations that the methods take in, in one trial, at all points that differ for them."""
+def _observations(study: Study, chosen: Chosen) -> int:
+    """Observations that methods take in, in one trial, at all points that differ for them."""
     last, batch = int(study.recorded[-1]), study.batch
     return sum(
-        len(places) * (sum(study.make_batch(name).steps) if name in batch else last)
-        for name, places in layout.places.items()
+        len(rows) * (sum(study.make_batch(name).steps) if name in batch else last)
+        for name, rows in chosen.items()
+        if name != ORACLE
     )
 
 
-@contextmanager
-def _placement(
-    study: Study, executor: Executor | None, blocks: int
-) -> Iterator[tuple[Callable[[int], "Future[Values]"], int, Callable[[], None]]]:
-    """A function that submits a block, how many to have under way, and one that waits for compilation."""
-    if executor is not None:
-        window = max(WINDOW, 2 * getattr(executor, "_max_workers", 0))
-        yield (lambda block: executor.submit(run_block, study, block)), window, lambda: None
-        return
-    free: queue.SimpleQueue[int] = queue.SimpleQueue()
-    devices = range(min(len(jax.local_devices()), blocks))
-    for device in devices:
-        free.put(device)
-
-    def on_free_device(block: int) -> Values:
-        device = free.get()
-        try:
-            return run_block(study, block, device)
-        finally:
-            free.put(device)
-
-    with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
-        programs = [threads.submit(program, study, jax.local_devices()[device]) for device in devices]
-
-        def ready() -> None:
-            for each in programs:
-                each.result()
-
-        yield (lambda block: threads.submit(on_free_device, block)), 2 * len(devices), ready
+def _tidy(store: Store) -> None:
+    """Remove what killed processes have left in a finished folder."""
+    files.sweep(store.folder, STALE_SECONDS)
+    left = [*store.blocks.glob("*.claim"), *store.folder.glob("results.*.tmp")]
+    if left:
+        with Claims(store.blocks) as claims:
+            claims.sweep(store.has)
+            if claims.take("results"):
+                clear(store.folder)

@@ -17,9 +17,9 @@ _SECONDS_BETWEEN_LINES = 5.0
 class TrialProgress:
     """Counts finished trials; use as a context manager and call `advance` after every block."""
 
-    def __init__(self, name: str, trials: int, done: int, *, show: bool):
+    def __init__(self, name: str, trials: int, done: float, *, show: bool):
         self._name, self._trials, self._done, self._show = printable(name), trials, done, show
-        self._computed = 0
+        self._computed = 0.0
         self._began = self._said = time.perf_counter()
         self._waited = -math.inf
         self._bar: Progress | None = None
@@ -38,10 +38,10 @@ class TrialProgress:
             )
             self._bar.start()
             self._task = self._bar.add_task(
-                self._name, total=self._trials, completed=self._done, rate="compiling"
+                self._name, total=self._trials, completed=round(self._done), rate="compiling"
             )
         elif self._show:
-            self._line(f"{self._name}: {self._done} of {self._trials} trials are there, compiling")
+            self._line(f"{self._name}: {round(self._done)} of {self._trials} trials are there, compiling")
         return self
 
     def __exit__(
@@ -55,11 +55,11 @@ class TrialProgress:
         """Compilation is over: the clock of the rate starts."""
         self._began = time.perf_counter()
 
-    def advance(self, trials: int, worst_error: float = math.nan, diverged: int = 0) -> None:
+    def advance(self, trials: float, worst_error: float = math.nan, diverged: int = 0) -> None:
         """So many more trials are finished.
 
         Args:
-          trials: how many.
+          trials: how many; a part of the methods counts as part of them.
           worst_error: the largest standard error so far; NaN is not shown.
           diverged: estimates that are not finite so far.
         """
@@ -70,13 +70,12 @@ class TrialProgress:
         note = f"standard error <= {worst_error:.2g}, " if math.isfinite(worst_error) else ""
         note += f"{diverged:,} diverged, " if diverged else ""
         if self._bar:
-            self._bar.update(self._task, completed=self._done, rate=f"{note}{rate:,.0f}/s")
-        elif self._show and (now - self._said > _SECONDS_BETWEEN_LINES or self._done == self._trials):
+            self._bar.update(self._task, completed=round(self._done), rate=f"{note}{rate:,.0f}/s")
+        elif self._show and (now - self._said > _SECONDS_BETWEEN_LINES or round(self._done) == self._trials):
             self._said = now
             left = (self._trials - self._done) / rate
-            self._line(
-                f"{self._name}: {self._done} of {self._trials} trials, {note}{rate:,.1f}/s, {left:.0f} s left"
-            )
+            there = f"{round(self._done)} of {self._trials} trials"
+            self._line(f"{self._name}: {there}, {note}{rate:,.1f}/s, {left:.0f} s left")
 
     def wait(self, what: str) -> None:
         """Say, now and then, what another process has to finish first."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxmlr.study import load, run_study
-from jaxmlr.study.run import claims
+from jaxmlr.study.run import claims, files
 from jaxmlr.study.run.claims import STALE_SECONDS, Claims
 from jaxmlr.study.run.store import Store
 
@@ -107,7 +107,7 @@ def test_a_claim_of_a_clock_that_is_ahead_is_void_once_it_has_not_moved(tmp_path
 def test_one_of_many_creates_a_file_and_all_read_it_whole(tmp_path):
     contents = [bytes([65 + k]) * 10_000 for k in range(16)]
     with ThreadPoolExecutor(16) as threads:
-        won = list(threads.map(lambda content: claims.create(tmp_path / "file", content), contents))
+        won = list(threads.map(lambda content: files.create(tmp_path / "file", content), contents))
     assert sum(won) == 1
     assert (tmp_path / "file").read_bytes() == contents[won.index(True)]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -138,18 +138,20 @@ def test_what_killed_processes_left_is_swept(tmp_path):
 
 @pytest.mark.parametrize("block", [0, 1])
 def test_a_claim_of_a_block_that_is_saved_does_not_stay(plain, plain_results, tmp_path, block):
-    store = Store(plain, tmp_path)
+    work = Store(plain, tmp_path).missing()
     run_study(plain, tmp_path, progress=False)
     shutil.rmtree(tmp_path / "results.zarr")
-    store._path(1).unlink()
-    owned_by(tmp_path / "blocks", what=block, pid=dead_process())  # killed before or after it saved the block
+    (tmp_path / "blocks" / f"{work[1].name}.npz").unlink()
+    owned_by(
+        tmp_path / "blocks", what=work[block].name, pid=dead_process()
+    )  # killed before or after it saved the block
     run_study(plain, tmp_path, progress=False)
     assert not list(tmp_path.rglob("*.claim"))
 
 
 def test_a_run_takes_over_from_one_that_was_killed(plain, plain_results, tmp_path):
-    Store(plain, tmp_path)
-    owned_by(tmp_path / "blocks", what=1, pid=dead_process())
+    work = Store(plain, tmp_path).missing()
+    owned_by(tmp_path / "blocks", what=work[1].name, pid=dead_process())
     found = run_study(plain, tmp_path, progress=False)
     assert not list(tmp_path.rglob("*.claim"))
     for name in found.data_vars:

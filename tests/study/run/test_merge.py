@@ -90,7 +90,7 @@ def test_a_study_stops_when_its_standard_error_is_small(enough):
 def test_a_stopped_study_is_finished(enough, tmp_path, monkeypatch):
     stopped = study(until={"metric": "coefficient_error", "standard_error": enough[0]})
     first = run_study(stopped, tmp_path, progress=False)
-    monkeypatch.setattr("jaxmlr.study.run.engine.run_block", lambda *args: pytest.fail("computed again"))
+    monkeypatch.setattr("jaxmlr.study.run.placement.run_block", lambda *args: pytest.fail("computed again"))
     again = run_study(stopped, tmp_path, progress=False)
     assert again.attrs["trials"] == first.attrs["trials"] == 32
     for name in first.data_vars:

@@ -87,14 +87,16 @@ def test_a_full_disk_is_named_and_what_was_finished_stays(study, tmp_path):
     (tmp_path / "study.toml").write_text(text)
     wide = Study.from_toml(tmp_path / "study.toml")
     store = Store(wide, tmp_path / "out")
-    store.save(0, run_block(wide, 0))
-    saved = (tmp_path / "out" / "blocks" / "000000.npz").read_bytes()
+    first, second = store.missing()
+    store.save(first, run_block(wide, 0))
+    path = tmp_path / "out" / "blocks" / f"{first.name}.npz"
+    saved = path.read_bytes()
 
     limited = ["bash", "-c", f'ulimit -f {len(saved) // 4096}; exec "$@"', "bash", *command(tmp_path)]
     done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
-    assert done.stderr == f"jaxmlr: {tmp_path}/out/blocks/000001.npz: File too large\n"
-    assert (tmp_path / "out" / "blocks" / "000000.npz").read_bytes() == saved
+    assert done.stderr == f"jaxmlr: {tmp_path}/out/blocks/{second.name}.npz: File too large\n"
+    assert path.read_bytes() == saved
     assert blocks(tmp_path) == 1
     assert not list((tmp_path / "out").rglob("*.tmp"))
     subprocess.run(command(tmp_path), cwd=ROOT, check=True)
