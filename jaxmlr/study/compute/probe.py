@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 import time
 from typing import NamedTuple
 
@@ -29,7 +30,8 @@ class Outlook(NamedTuple):
       blocks, block_size: of trials.
       programs: how many are compiled, for each device.
       compile_seconds: of one short program of this layout, measured.
-      memory: bytes that one device's programs need while they run a block.
+      memory: bytes that the process holds at its most, everything counted: this one's after it has compiled
+        the programs, and what they need on every device while they run a block.
       seconds: of computation on all local devices; None where only batch methods take part.
     """
 
@@ -50,18 +52,29 @@ def outlook(study: Study) -> Outlook:
     """
     layout = plan(study)
     rows = {name: len(places) for name, places in layout.places.items()}
-    records = len(study.recorded) * (1 + len(study.metrics)) * study.block_size
-    memory = np.dtype(study.precision).itemsize * records * sum(rows.values())
     seconds, compiled = None, 0.0
     if study.recursive:
         made, one = _block_seconds(study, study.block_size)
         compiled = made.compile_seconds
-        memory += made.memory
         rounds = math.ceil(study.blocks / len(jax.local_devices()))
         seconds = one * rounds * int(study.recorded[-1]) / min(STEPS, study.steps)
+    whole = Program(study, jax.local_devices()[0])  # a run finds it in the cache of compiled programs
+    values = sum(map(len, layout.places.values())) * len(study.recorded) * (1 + len(study.metrics))
+    copies = 3 * np.dtype(study.precision).itemsize * study.block_size * values  # fetched, merged, and saved
+    memory = _resident() + len(jax.local_devices()) * (whole.memory + copies)
     return Outlook(
         study.size, rows, study.blocks, study.block_size, len(layout.cells), compiled, memory, seconds
     )
+
+
+def _resident() -> int:
+    """Bytes that this process has held at its most; 0 where the system does not say."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 def block_size(study: Study) -> int:
