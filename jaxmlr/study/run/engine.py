@@ -13,10 +13,10 @@ import jax
 import numpy as np
 import xarray as xr
 
+from jaxmlr.fitting.terminal import say
 from jaxmlr.study.compute.plan import Chosen
 from jaxmlr.study.compute.program import ORACLE, limits
 from jaxmlr.study.declare.spec import Study
-from jaxmlr.fitting.terminal import say
 from jaxmlr.study.run import files, manifest
 from jaxmlr.study.run.blocks import POLL_SECONDS, Blocks
 from jaxmlr.study.run.claims import STALE_SECONDS, Claims
