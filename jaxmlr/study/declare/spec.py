@@ -60,7 +60,8 @@ class Study:
         is at most so much for every method at every grid point; `trials` is then the most. Decided after
         each block, in their order, so that it does not depend on time.
       keep: every how many-th trial's values at the last recorded step are kept; 0 keeps none.
-      block: trials computed together; None chooses by the number of trials. It is part of the results.
+      block: trials computed together; None chooses by the number of trials. Trials do not depend on
+        it; sums over them do, in the last bits.
       precision: "float32" or "float64".
       diagnostics: true adds all of `jaxmlr.diagnostics.METRICS` to the metrics.
 

@@ -92,7 +92,8 @@ def run_study(
     merger = Merger(study, whole, store, missing, study.block_size)
     steps_run = 0
     compile_seconds = compute_seconds = 0.0
-    share = {group: len(members) / len(whole.problem) for group, members in of_group.items()}
+    every = {part for listed in whole.saved.values() for part in listed}
+    share = {group: len(members) / len(every) for group, members in of_group.items()}
     there = study.trials - sum(unit.trials * share[unit.group] for unit in missing)
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(TrialProgress(study.name, study.trials, there, show=progress))

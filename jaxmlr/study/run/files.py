@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -86,6 +87,14 @@ def _create_without_links(path: Path, content: bytes) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def discard(path: Path) -> None:
+    """Remove what stands where a file should, whatever it is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep(folder: Path, age: float) -> None:

@@ -27,6 +27,7 @@ from jaxmlr.study.declare.spec import Study
 from jaxmlr.study.run.files import create, write
 
 FORMAT = 3
+ENVIRONMENT = ("format", "jaxmlr", "code", "jax", "jaxlib", "device", "machine")
 GROWING = ("trials", "block", "grid", "metrics", "diagnostics", "record", "until", "keep", "reference")
 
 
@@ -131,7 +132,7 @@ def read(folder: Path) -> dict[str, Any]:
             manifest = json.loads(path.read_bytes())
             keys = ("fingerprint", "recorded", "functions", "study")
             if not isinstance(manifest, dict) or not all(key in manifest for key in keys):
-                raise ValueError("it is not a study's")
+                raise ValueError("it is not a study's, or that of an earlier version")
             return manifest
         except (ValueError, RecursionError) as error:
             if last:

@@ -32,9 +32,9 @@ def publish(folder: Path, dataset: xr.Dataset) -> None:
         dataset.to_zarr(fresh, mode="w", zarr_format=2, consolidated=True)
         new = _digests(fresh)
         write(sums, json.dumps([*_listed(sums), new]).encode())
-        if target.is_symlink() or target.is_file():
-            target.unlink()
-        elif target.exists():
+        if target.is_symlink() or not target.is_dir():
+            target.unlink(missing_ok=True)
+        else:
             os.replace(target, Path(work) / "old")
         os.replace(fresh, target)
         write(sums, json.dumps([new]).encode())

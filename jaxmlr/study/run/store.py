@@ -24,7 +24,7 @@ from jaxmlr.study.compute.program import Values
 from jaxmlr.study.declare.spec import Study
 from jaxmlr.study.run import manifest
 from jaxmlr.study.run.coverage import Spans, Unit, units
-from jaxmlr.study.run.files import sealed, unsealed, write
+from jaxmlr.study.run.files import discard, sealed, unsealed, write
 from jaxmlr.study.run.parts import Parts, SavedStudy, group_of, parts
 
 _NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{12})")
@@ -69,10 +69,10 @@ class Store:
         self.study, self.folder, self.blocks = study, folder, folder / "blocks"
         self.fingerprint: str = whose["fingerprint"]
         self.block_size: int = whose["block"]
-        environment = {key: whose[key] for key in manifest.environment()}
+        environment = {key: whose[key] for key in manifest.ENVIRONMENT}
         self.parts: Parts = parts(study, environment, whose["functions"])
         self._tidy = tidy
-        self._files: dict[str, dict[str, tuple[str, int]]] = {}  # name -> part -> (table, row)
+        self._files: dict[str, frozenset[str]] = {}  # name -> parts
         self._scan()
 
     def _path(self, name: str) -> Path:
@@ -87,17 +87,17 @@ class Store:
             except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
                 say(f"{path} is damaged and is computed again: {error}", file=sys.stderr)
                 if self._tidy:
-                    path.unlink(missing_ok=True)
+                    discard(path)
                 continue
-            where = {part: (name, row) for name, listed in tables.items() for row, part in enumerate(listed)}
-            if mine & {*where}:
-                self._files[path.stem] = where
+            there = frozenset(part for listed in tables.values() for part in listed)
+            if mine & there:
+                self._files[path.stem] = there
 
     def spans(self) -> Spans:
         """Which trials of each part are there."""
         there: dict[str, list[tuple[int, int]]] = {}
-        for name, where in self._files.items():
-            for part in where:
+        for name, listed in self._files.items():
+            for part in listed:
                 there.setdefault(part, []).append(_span(name)[:2])
         return there
 
@@ -125,12 +125,7 @@ class Store:
 
     def note(self, unit: Unit) -> None:
         """Take notice of a unit that this or another process has saved."""
-        chosen = self.parts.chosen(set(unit.parts))
-        self._files[unit.name] = {
-            self.parts.saved[name][row]: (str(k), place)
-            for k, (name, rows) in enumerate(chosen.items())
-            for place, row in enumerate(rows)
-        }
+        self._files[unit.name] = unit.parts
 
     def overlapping(self, first: int, stop: int) -> list[str]:
         """Names of files with trials of a range."""
