@@ -14,7 +14,6 @@ import pytest
 import xarray as xr
 
 import jaxmlr
-from jaxmlr.cli import app
 from jaxmlr.study import Study, load, run_block, run_study
 from jaxmlr.study.run.blocks import Interrupted
 from jaxmlr.study.run.store import Store
@@ -114,7 +113,9 @@ def test_a_plot_for_a_column_of_a_paper(call, folder, tmp_path):
 
 def test_settings_and_trials_replace_values_of_the_file(call, study_file, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(app, "run_study", lambda study, out, progress: seen.append((study, out, progress)))
+    monkeypatch.setattr(
+        "jaxmlr.study.run_study", lambda study, out, progress: seen.append((study, out, progress))
+    )
     settings = ["problem.p=0.8", "name=other", "estimators.seed.bound=inf", "record=[2, 20]"]
     options = [word for setting in settings for word in ("--set", setting)]
     status, _, err = call("run", study_file, "--out", tmp_path, "--trials", 4, "--quiet", *options)
@@ -130,7 +131,7 @@ def test_an_interruption_says_how_to_go_on(call, study_file, tmp_path, monkeypat
     def interrupted(*args, **kwargs):
         raise Interrupted("3 blocks are left", signal.SIGINT)
 
-    monkeypatch.setattr(app, "run_study", interrupted)
+    monkeypatch.setattr("jaxmlr.study.run_study", interrupted)
     status, _, err = call("run", study_file, "--out", tmp_path)
     assert status == 130
     assert "run again to go on" in err
@@ -177,7 +178,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(call, study_file, 
 
 def test_a_probed_block_is_kept_by_the_next_run(call, study_file, tmp_path, monkeypatch):
     found = iter([2, 4])
-    monkeypatch.setattr(app.probe, "block_size", lambda study: next(found))
+    monkeypatch.setattr("jaxmlr.study.compute.probe.block_size", lambda study: next(found))
     for _ in range(2):
         status, _, err = call("run", study_file, "--out", tmp_path / "out", "--block", "probe", "--quiet")
         assert (status, err) == (0, "")
@@ -303,7 +304,7 @@ def test_a_file_that_is_not_there_is_named(call, tmp_path):
 def test_the_folder_of_another_study_is_left_alone(call, study_file, folder):
     before = tree(folder)
     refused(*call("run", study_file, "--out", folder, "--set", "seed=4"), "its seed is 3, this one's 4")
-    refused(*call("run", study_file, "--out", folder, "--trials", 5), "its trials is 6, this one's 5")
+    refused(*call("run", study_file, "--out", folder, "--set", "steps=21"), "its steps is 20, this one's 21")
     assert tree(folder) == before
 
 
@@ -369,7 +370,7 @@ assert jaxmlr.two_step(1.0).init(2).direction.shape == (2,)
 def test_bench_prints_one_json_object(call, monkeypatch):
     found = {"trial_steps_per_second": 12345, "mean_squared_error": 0.5}
     asked = []
-    monkeypatch.setattr(app.benchmark, "bench", lambda *args: asked.append(args) or found)
+    monkeypatch.setattr("jaxmlr.cli.bench.bench", lambda *args: asked.append(args) or found)
     status, out, err = call("bench", "--dim", 2, "--trials", 8, "--steps", 5, "--block", 4, "--json")
     assert (status, err) == (0, "")
     assert json.loads(out) == found
