@@ -32,6 +32,7 @@ MODULES = (
     "jaxmlr.diagnostics",
     "jaxmlr.evaluation.agreement",
     "jaxmlr.study",
+    "jaxmlr.fitting.model",
     "jaxmlr.sklearn",
     "jaxmlr.river",
     "jaxmlr.registry",

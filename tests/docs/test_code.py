@@ -91,21 +91,16 @@ def test_every_block_says_its_language(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", pages("python"))
-def test_python_of_a_page_runs_from_top_to_bottom(path, folder):
+@pytest.mark.parametrize("path", pages("python", "sh"))
+def test_commands_and_then_the_python_of_a_page_run_from_top_to_bottom(path, folder):
+    lines = "".join(blocks(path, "sh")).splitlines()
+    elsewhere = ("-m venv", "-m sphinx")  # .ci/run runs these
+    commands = [line for line in lines if not any(each in line for each in elsewhere)]
+    (folder / "page.sh").write_text("set -euo pipefail\n" + "\n".join(commands) + "\n", encoding="utf-8")
+    run(folder, "bash", "page.sh")
     program = folder / "page.py"
     program.write_text("\n".join(blocks(path, "python")), encoding="utf-8")
     assert "nan" not in run(folder, sys.executable, "-W", "error", str(program))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", pages("sh"))
-def test_commands_of_a_page_run(path, folder):
-    lines = "".join(blocks(path, "sh")).splitlines()
-    elsewhere = ("-m venv", "-m sphinx")  # .ci/run runs these
-    program = [line for line in lines if not any(each in line for each in elsewhere)]
-    (folder / "page.sh").write_text("set -euo pipefail\n" + "\n".join(program) + "\n", encoding="utf-8")
-    run(folder, "bash", "page.sh")
 
 
 @pytest.mark.parametrize("path", pages("toml"))

@@ -53,7 +53,7 @@ class Study:
       record: steps at which statistics are kept: a number of log-spaced steps, or a list.
       metrics: names out of `jaxmlr.metrics.METRICS`.
       grid: axes, each the path of a number or a choice (`"problem.p"`, `"estimators.seed.gain"`) and its
-        values; all combinations are run, on the same noise. See `jaxmlr.study.grid` for ranges, axes
+        values; all combinations are run, on the same noise. See `jaxmlr.study.declare.grid` for ranges, axes
         that go together, and unions.
       reference: name of a method with which all others are compared trial by trial; None compares none.
       until: `{metric, standard_error}`: stop once the metric's standard error at the last recorded step
