@@ -29,6 +29,9 @@ class Process(NamedTuple):
     init: Callable[[jax.Array], Any]
     step: Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array]]
     observe: Callable[[Any, jax.Array, jax.Array], Any] | None = None
+    of_trial: Callable[[Any], "Process"] | None = None  # the process of a trial, where trials differ
+    steps: int | None = None  # the most steps that it has, None where there is no end
+    trials: int | None = None  # the most trials, likewise
 
 
 def decaying_ar(pole: ArrayLike = 0.8, decay: ArrayLike = 0.1) -> Process:

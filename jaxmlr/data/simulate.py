@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
@@ -42,6 +43,7 @@ def stream(
 
     Noise is a function of (key, trial, step) alone; step 0 starts the process.
     """
+    process = process if process.of_trial is None else process.of_trial(trial)
     words = noise.key_words(key)
     components, dim = mixture.coefficients.shape
     dtype = mixture.coefficients.dtype
@@ -93,9 +95,18 @@ def simulate(
       (phi (n, d), y (n,), label (n,) int32).
 
     Raises:
-      ValueError: the mixture is not one (shapes, weights, variances), or steps is not a positive integer.
+      ValueError: the mixture is not one (shapes, weights, variances), steps is not a positive integer, or the
+        process has fewer steps or trials.
     """
     _check.whole("steps", steps, at_least=1)
+    if process.steps is not None and steps > process.steps:
+        raise ValueError(f"steps must be at most {process.steps}, the process's, not {steps}")
+    if (
+        process.trials is not None
+        and not isinstance(trial, jax.core.Tracer)
+        and np.max(trial) >= process.trials
+    ):
+        raise ValueError(f"trial must be less than {process.trials}, the process's, not {trial}")
     source = stream(key, mixture.validated(), process, trial, disturbance)
     _, observed = jax.lax.scan(source.step, source.init(), jnp.arange(1, steps + 1, dtype=jnp.int32))
     return observed

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxmlr import _check
 from jaxmlr._xla.jit import Reached, checks_only
+from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 from jaxmlr.study.declare import resolve
@@ -91,6 +92,13 @@ def check_process(path: Path, table: Mapping[str, Any], dim: int, dtype: DTypeLi
         _check_same(path, "the state", state, after)
 
     narrowed(path, table, check)
+
+
+def check_length(process: Process, steps: int, trials: int) -> None:
+    """Raise StudyError unless a process has as many steps and trials as are asked for."""
+    for name, asked, most in (("steps", steps, process.steps), ("trials", trials, process.trials)):
+        if most is not None and asked > most:
+            raise StudyError((name,), f"{name} must be at most {most}, those of the recording, not {asked}")
 
 
 def check_record(record: Any, steps: int) -> None:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 import jax
@@ -25,6 +26,16 @@ def from_table(path: Path, kind: type, table: Mapping[str, Any]) -> Any:
         if required and name not in table:
             raise StudyError(path, f"{dotted((*path, name))} is missing")
     return kind(**table)
+
+
+def beside(table: Mapping[str, Any], folder: FilePath) -> Mapping[str, Any]:
+    """A study's table with a recording's file as it is found from anywhere, not from `folder` alone."""
+    problem = table.get("problem")
+    process = problem.get("process") if isinstance(problem, Mapping) else None
+    if not isinstance(process, Mapping) or not isinstance(process.get("file"), str):
+        return table
+    file = str((folder / process["file"]).resolve())
+    return {**table, "problem": {**problem, "process": {**process, "file": file}}} if problem else table
 
 
 def with_field(node: Any, **changes: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxmlr import _check
 from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.processes import Process
+from jaxmlr.data.recorded import digest_of
 from jaxmlr.mixture import Mixture
 from jaxmlr.study.declare import check, resolve
 from jaxmlr.study.declare.errors import StudyError, blamed_on
@@ -22,12 +23,15 @@ class Problem:
     """The data of every trial.
 
     Attributes:
-      process: `{kind, **parameters}` of a function in `jaxmlr.processes`.
+      process: `{kind, **parameters}` of a function in `jaxmlr.processes`, or of one's own, as
+        "package.module:function" or the function itself; or `{kind = "recorded", file = "phi.npz"}`, see
+        `jaxmlr.data.recorded`, with the file beside the study's. Running a study executes such a function.
       coefficients: (d,) with `p`, the symmetric model; (K, d) with `weights`, the general one.
       p: probability of the component +beta, in (0, 1).
       weights: (K,) probabilities of the components, sum 1.
       noise_variance: sigma^2, one number or (K,).
-      noise: `{kind, **parameters}` of a function in `jaxmlr.disturbances`; None means normal.
+      noise: `{kind, **parameters}` of a function in `jaxmlr.disturbances`, or of one's own as above; None
+        means normal.
 
     Raises:
       StudyError: anything is of the wrong kind, shape or range.
@@ -41,7 +45,12 @@ class Problem:
     noise: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        """Check shapes and ranges."""
+        """Check shapes and ranges; a recording is told apart by its content from now on."""
+        table = self.process
+        if isinstance(table, Mapping) and table.get("kind") == "recorded" and "sha256" not in table:
+            with blamed_on(("problem", "process", "file"), "problem.process: "):
+                digest = digest_of(str(table.get("file", "")))
+            object.__setattr__(self, "process", {**table, "sha256": digest})
         self.check_values()
         self.check_shapes()
 

@@ -19,6 +19,7 @@ from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.data import disturbances, processes
 from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.processes import Process
+from jaxmlr.data.recorded import recorded
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
 from jaxmlr.recursive import averaged
@@ -105,7 +106,10 @@ def mixture(
 
 def process(table: Mapping[str, Any]) -> Process:
     """The regressor process of `{kind, **parameters}`; the kind may be "package.module:function"."""
-    drawn: Process = _of_kind(("problem", "process"), table, processes, PROCESSES, Process)
+    path: Path = ("problem", "process")
+    if table.get("kind") == "recorded":
+        return call(path, recorded, {name: value for name, value in table.items() if name != "kind"})
+    drawn: Process = _of_kind(path, table, processes, PROCESSES, Process)
     return drawn
 
 

@@ -22,6 +22,7 @@ from jaxmlr.study.declare.check_grid import check_grid
 from jaxmlr.study.declare.errors import StudyError, blamed_on, check_choice, dotted
 from jaxmlr.study.declare.one_trial import Trajectory
 from jaxmlr.study.declare.paths import (
+    beside,
     from_table,
     name_of,
     plain,
@@ -101,6 +102,7 @@ class Study:
         with jax.enable_x64(self.precision == "float64"):
             self._check_estimators()
             check_grid(self)
+        check.check_length(self.problem.regressors(), self.steps, self.trials)
         if self.reference is not None:
             check_choice(("reference",), self.reference, self.estimators)
         check.check_until(self.until, self.metrics)
@@ -179,7 +181,7 @@ class Study:
                     reason = f"{key} is an axis of the grid; set grid.{key} to a list instead"
                     raise StudyError((key,), reason)
                 table = replaced(table, key.split("."), value, key)
-            return from_table((), cls, table)
+            return from_table((), cls, beside(table, FilePath(path).parent))
         except StudyError as error:
             line = toml_lines.line_of(text, error.path)
             if line is None or any(f"{dotted(error.path)}.".startswith(f"{key}.") for key in changed):
