@@ -74,8 +74,11 @@ def _plain(state: Any) -> Any:
 
 
 def _numbered(state: Any) -> Any:
-    """The state with whole numbers for keys where they were: JSON makes texts of them."""
+    """The state with whole numbers for keys and with matrices, where JSON has texts and lists of lists."""
     if isinstance(state, dict):
         whole = bool(state) and all(key.isdigit() for key in state)
         return {int(key) if whole else key: _numbered(value) for key, value in state.items()}
-    return [_numbered(value) for value in state] if isinstance(state, list) else state
+    if not isinstance(state, list):
+        return state
+    values = [_numbered(value) for value in state]
+    return np.array(values) if any(isinstance(value, list) for value in values) else values
