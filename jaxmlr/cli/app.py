@@ -15,6 +15,7 @@ import typer
 
 from jaxmlr import __version__, registry
 from jaxmlr._xla import cache, host
+from jaxmlr.cli import dialect
 from jaxmlr.cli.plot import plot
 from jaxmlr.cli.settings import Folder, key_values, loaded
 from jaxmlr.cli.signals import leaving_at_once
@@ -207,23 +208,14 @@ def fit(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
     kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the random starts.")] = 0,
-    separator: Annotated[
-        str | None, typer.Option(metavar="SIGN", help="Between columns of a text file: a sign, tab or space.")
-    ] = None,
-    decimal: Annotated[str | None, typer.Option(metavar="SIGN", help="Decimal sign: . or ,")] = None,
-    thousands: Annotated[
-        str | None, typer.Option(metavar="SIGN", help="Between groups of three digits: , or .")
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of a text file, as utf-8 or cp1252.")] = None,
-    comment: Annotated[
-        str | None, typer.Option(metavar="SIGN", help="Lines that begin with it are left out.")
-    ] = None,
-    skip_rows: Annotated[int | None, typer.Option(min=0, help="Lines in front of the header.")] = None,
-    missing: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ENTRY", help="Stands for a missing entry, beside NA, NaN and the like."),
-    ] = None,
-    dates: Annotated[bool, typer.Option("--dates", help="Make dates days since 1970-01-01.")] = False,
+    separator: dialect.Separator = None,
+    decimal: dialect.Decimal = None,
+    thousands: dialect.Thousands = None,
+    encoding: dialect.Encoding = None,
+    comment: dialect.Comment = None,
+    skip_rows: dialect.SkipRows = None,
+    missing: dialect.Missing = None,
+    dates: dialect.Dates = False,
 ) -> None:
     """Fit a mixture of linear regressions to a table, in 64 bits on the CPU.
 
@@ -258,6 +250,14 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Ends in .csv or .parquet; else printed."),
     ] = None,
+    separator: dialect.Separator = None,
+    decimal: dialect.Decimal = None,
+    thousands: dialect.Thousands = None,
+    encoding: dialect.Encoding = None,
+    comment: dialect.Comment = None,
+    skip_rows: dialect.SkipRows = None,
+    missing: dialect.Missing = None,
+    dates: dialect.Dates = False,
 ) -> None:
     """Predict new rows with a saved model.
 
@@ -270,7 +270,10 @@ def predict(
         from jaxmlr.fitting.tables.dialect import Reading
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
-    predict.predict(model, data, interval, given, out, Reading())
+    reading = Reading(
+        separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
+    )
+    predict.predict(model, data, interval, given, out, reading)
 
 
 @app.command()

@@ -242,3 +242,19 @@ def test_any_table_is_fitted_or_refused_in_one_line(fit, tmp_path, rows, clean):
         assert np.isfinite([float(text) for text in estimates]).all()
         assert "nan" not in printed or "no standard errors" in printed
     assert jax.config.jax_enable_x64
+
+
+def test_new_rows_may_be_written_in_another_dialect(call, two_lines, tmp_path):
+    status, _, errors = call(
+        "fit", two_lines, "--formula", "y ~ x", "--method", "em", "--out", tmp_path / "o"
+    )
+    assert (status, errors) == (0, "")
+    (tmp_path / "new.csv").write_text("x;y\n1,200;0\n-0,500;0\n")
+    (tmp_path / "same.csv").write_text("x,y\n1.2,0\n-.5,0\n")
+    (tmp_path / "unclear.csv").write_text('x,y\n"1,200",0\n"-3,500",0\n')
+    model = tmp_path / "o" / "model.json"
+    wanted = call("predict", model, tmp_path / "same.csv")
+    assert wanted[0] == 0
+    assert call("predict", model, tmp_path / "new.csv") == wanted
+    assert "give --thousands , or --decimal ," in call("predict", model, tmp_path / "unclear.csv")[2]
+    assert call("predict", model, tmp_path / "unclear.csv", "--decimal", ",")[0] == 0
