@@ -16,7 +16,7 @@ MODULES = {"scikit-learn": "sklearn"}  # distribution -> what is imported, where
 # Needed by a function of another library: xarray writes zarr and netCDF, pandas Parquet.
 BY_OTHERS = {"zarr", "h5netcdf", "h5py", "pandas", "pyarrow"}
 OPTIONAL = {"cluster": {"dask"}, "notebooks": {"ipykernel", "jupytext", "nbconvert"}}  # used, not imported
-PLOT = ("fitting/style.py", "fitting/tables/picture.py", "study/results/*.py")
+PLOT = ("fitting/style.py", "cli/trial_picture.py", "fitting/tables/picture.py", "study/results/*.py")
 EXTRAS = {  # which files may import what an extra brings
     "study": ("study/**/*.py", "cli/*.py", "_xla/cache.py", "fitting/tables/report.py"),
     "plot": PLOT,
