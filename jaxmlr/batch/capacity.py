@@ -75,6 +75,13 @@ def taken_entries(matrix: jax.Array, own: Mixture) -> jax.Array:
     return jnp.asarray(np.asarray(matrix)[np.ix_(kept, kept)])
 
 
+def fit_structure(constraints: Constraints) -> Fit:
+    """A fit of filled rows with 0 for every leaf."""
+    leaf: Any = 0
+    options = MStepOptions(leaf, leaf, leaf)
+    return Fit(Mixture(leaf, leaf, leaf), leaf, leaf, leaf, leaf, leaf, constraints, options, leaf)
+
+
 def taken(mixture: Mixture, components: int, d: int) -> Mixture:
     """What of a filled mixture is of the problem's own size."""
     beta, weights, variance = map(np.asarray, mixture)

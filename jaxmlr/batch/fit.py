@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
+from jaxmlr._xla import programs
 from jaxmlr._xla.jit import wide_jit
 from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
@@ -141,35 +143,32 @@ def fit(
         part = Data(phi[rows], y[rows], weight[rows])
     if filled_up:
         ridge = jnp.asarray(np.pad(np.asarray(ridge), (capacity.COLUMNS - d, 0)))
-    best: Fit = _fit(
-        capacity.filled(part, key) if filled_up else part,
-        key,
-        ridge,
-        variance_floor,
-        tolerance,
-        None if weights is None else jnp.asarray(weights, dtype),
-        None if noise_variance is None else jnp.asarray(noise_variance, dtype),
-        jnp.asarray(np.int32(components)) if filled_up else None,
-        components=capacity.room(components) if filled_up else components,
-        kinds=tuple(sorted(chosen.items())),
-        constraints=constraints,
-        screening=screening,
-        finalists=min(finalists, sum(chosen.values())),
-        max_iterations=max_iterations,
-    )
+    statics: dict[str, Any] = {
+        "components": capacity.room(components) if filled_up else components,
+        "kinds": tuple(sorted(chosen.items())),
+        "constraints": constraints,
+        "screening": screening,
+        "finalists": min(finalists, sum(chosen.values())),
+        "max_iterations": max_iterations,
+    }
+    numbers = (key, ridge, variance_floor, tolerance)
     if filled_up:
+        whole = capacity.filled(part, key)
+        best: Fit = programs.call(
+            functools.partial(_fit, weights=None, noise_variance=None, **statics),
+            *(whole, *numbers, jnp.asarray(np.int32(components))),
+            name="fit",
+            statics=statics,
+            like=capacity.fit_structure(constraints),
+        )
         best = capacity.taken_fit(best, components, d)
         ridge = ridge[capacity.COLUMNS - d :]
+    else:
+        known = [None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance)]
+        best = _fit(part, *numbers, None, *known, **statics)
     if part is not data:
-        best = _go_on(
-            data,
-            best,
-            ridge,
-            variance_floor,
-            tolerance,
-            constraints=constraints,
-            max_iterations=max_iterations,
-        )
+        limits: dict[str, Any] = {"constraints": constraints, "max_iterations": max_iterations}
+        best = _go_on(data, best, ridge, variance_floor, tolerance, **limits)
     return best
 
 
@@ -242,9 +241,9 @@ def _fit(
     ridge: jax.Array,
     variance_floor: jax.Array | None,
     tolerance: jax.Array,
+    used: jax.Array | None,
     weights: jax.Array | None,
     noise_variance: jax.Array | None,
-    used: jax.Array | None,
     *,
     components: int,
     kinds: tuple[tuple[str, int], ...],
@@ -312,9 +311,8 @@ def _fit(
     best: Fit = _named(jax.tree.map(lambda leaf: leaf[0], final), used)
     if used is not None:  # components that only fill up are not lost
         own = jnp.arange(components, dtype=jnp.int32) >= components - used
-        lost = jnp.any(own & (best.mixture.weights * _rows(data) < 1))
-        bits = best.ending_bits() & ~BITS["lost"]
-        best = best._replace(ending=bits | jnp.where(lost, BITS["lost"], 0).astype(jnp.int32))
+        lost = jnp.where(jnp.any(own & (best.mixture.weights * _rows(data) < 1)), BITS["lost"], 0)
+        best = best._replace(ending=best.ending_bits() & ~BITS["lost"] | lost.astype(jnp.int32))
     mean_weight = jnp.sum(data.weight) / jnp.maximum(_rows(data), 1)
     precision = 10 * float(jnp.finfo(data.y.dtype).eps)
     near = jnp.maximum(0.01 * mean_weight, precision * jnp.abs(best.log_likelihood))

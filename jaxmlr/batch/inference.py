@@ -1,6 +1,7 @@
 """How sure a fit is: covariance, standard errors, confidence intervals and bands."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
+from jaxmlr._xla import programs
 from jaxmlr._xla.namespace import namespace, special
 from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
@@ -65,11 +67,33 @@ def covariance(
     if held:
         phi, y, weight, _ = capacity.filled(Data(phi, y, weight))
         mixture, options, own = capacity.filled_fit(mixture, options)
+    matrix: jax.Array
+    if own is None:
+        rows = pack(phi, y, weight)
+        matrix = _covariance(rows, mixture, options, None, form=form, constraints=constraints)
+        return matrix
+    statics: dict[str, Any] = {"form": form, "constraints": constraints}
+    filled_covariance = functools.partial(_filled_covariance, **statics)
+    matrix = programs.call(
+        filled_covariance, phi, y, weight, mixture, options, own, name="covariance", statics=statics, like=0
+    )
+    return capacity.taken_entries(matrix, own)
+
+
+def _filled_covariance(
+    phi: jax.Array,
+    y: jax.Array,
+    weight: jax.Array,
+    mixture: Mixture,
+    options: MStepOptions | None,
+    own: Mixture,
+    **statics: Any,
+) -> jax.Array:
     rows = pack(phi, y, weight)
-    if held:
-        rows = rows._replace(blocks=counted_blocks(rows))
-    matrix: jax.Array = _covariance(rows, mixture, options, own, form=form, constraints=constraints)
-    return matrix if own is None else capacity.taken_entries(matrix, own)
+    matrix: jax.Array = _covariance(
+        rows._replace(blocks=counted_blocks(rows)), mixture, options, own, **statics
+    )
+    return matrix
 
 
 @functools.partial(jax.jit, static_argnames=("form", "constraints"))

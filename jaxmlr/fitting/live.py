@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -74,13 +75,13 @@ class Live:
           ValueError: it is no saved state, or one of another stream.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 leaves, structure = jax.tree.flatten(self.state)
                 saved = [file[f"leaf_{i}"] for i in range(len(leaves))]
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is {about['format']!r}")
-        except (ValueError, KeyError, TypeError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ValueError(f"{path} is not the state of a stream: {error}") from error
         for name, value in self.about.items():
             if about["about"].get(name) != value:
