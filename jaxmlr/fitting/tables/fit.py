@@ -124,7 +124,7 @@ def fit_rows(
       ValueError: as `check`; or no K for which an optimum was found that is not spurious.
     """
     check(design, rows, min(components))
-    units = Units.of(rows.phi, rows.y, design.intercept)
+    units = Units.of(rows.phi, rows.y, design.intercept).orthogonal(rows.phi)
     whole = rows.phi, rows.y
     scaled = units.apply(*whole)
     n, d = rows.phi.shape
