@@ -15,12 +15,11 @@ import typer
 
 from jaxmlr import __version__, registry
 from jaxmlr._xla import cache, host
-from jaxmlr.cli import dialect
 from jaxmlr.cli.plot import plot
 from jaxmlr.cli.settings import Folder, key_values, loaded
 from jaxmlr.cli.signals import leaving_at_once
+from jaxmlr.cli.tables import fit, predict
 from jaxmlr.cli.trial import trial
-from jaxmlr.fitting import methods
 from jaxmlr.fitting.terminal import Terminal, say
 
 if TYPE_CHECKING:
@@ -184,96 +183,8 @@ app.command()(plot)
 app.command()(trial)
 
 
-@app.command()
-def fit(
-    data: Annotated[
-        str,
-        typer.Argument(metavar="DATA", help="CSV, Parquet or Arrow file, or - for CSV on standard input."),
-    ],
-    response: Annotated[str | None, typer.Option(metavar="COLUMN", help="What to explain.")] = None,
-    formula: Annotated[
-        str | None,
-        typer.Option(
-            help="As in R: 'y ~ x1 + log(x2) + C(group)'; without it, all other columns. Names with blanks or"
-            " signs stand in backticks."
-        ),
-    ] = None,
-    components: Annotated[
-        str, typer.Option(metavar="K|A:B", help="How many lines, or a range to choose from.")
-    ] = "2",
-    method: Annotated[
-        str, typer.Option(help=f"One of {', '.join(methods.METHODS)}; or package.module:function.")
-    ] = "fit",
-    criterion: Annotated[str, typer.Option(help="aic, bic or icl: what chooses from a range.")] = "bic",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
-    kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the random starts.")] = 0,
-    separator: dialect.Separator = None,
-    decimal: dialect.Decimal = None,
-    thousands: dialect.Thousands = None,
-    encoding: dialect.Encoding = None,
-    comment: dialect.Comment = None,
-    skip_rows: dialect.SkipRows = None,
-    missing: dialect.Missing = None,
-    dates: dialect.Dates = False,
-) -> None:
-    """Fit a mixture of linear regressions to a table, in 64 bits on the CPU.
-
-    How the file is written is recognised where that is certain, and said; the options from --separator on
-    say it otherwise.
-    """
-    try:
-        from jaxmlr.cli import fit
-        from jaxmlr.fitting.tables.dialect import Reading
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
-    reading = Reading(
-        separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
-    )
-    fit.fit(data, response, formula, components, method, criterion, out, kind, seed, reading)
-
-
-@app.command()
-def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The model.json of `jaxmlr fit --out`.")],
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="New rows: CSV, Parquet or Arrow file, or - for CSV.")
-    ],
-    interval: Annotated[
-        float | None,
-        typer.Option(metavar="LEVEL", help="Add prediction intervals, as .95: two where y has two modes."),
-    ] = None,
-    given: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The response is there: it tells the component.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Ends in .csv or .parquet; else printed."),
-    ] = None,
-    separator: dialect.Separator = None,
-    decimal: dialect.Decimal = None,
-    thousands: dialect.Thousands = None,
-    encoding: dialect.Encoding = None,
-    comment: dialect.Comment = None,
-    skip_rows: dialect.SkipRows = None,
-    missing: dialect.Missing = None,
-    dates: dialect.Dates = False,
-) -> None:
-    """Predict new rows with a saved model.
-
-    Columns: row; mean, the expectation of the response; component_k, each line; probability_k, of each
-    component: its weight, or with --given its posterior, and then label; lower_k and upper_k, the ends of the
-    intervals. What the formula has learnt, such as means, knots and levels, is as in the fit.
-    """
-    try:
-        from jaxmlr.cli import predict
-        from jaxmlr.fitting.tables.dialect import Reading
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
-    reading = Reading(
-        separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
-    )
-    predict.predict(model, data, interval, given, out, reading)
+app.command()(fit)
+app.command()(predict)
 
 
 @app.command()
