@@ -57,8 +57,8 @@ def em(
       y: (n,) responses, of the dtype of phi.
       start: where to start. Its noise_variance may be () or (K,).
       max_iterations: most steps, at least 1.
-      tolerance: stop when a step moves every line by less than this share of its sigma (root mean square
-        over the component's rows), every variance by less than this share and every weight by less than
+      tolerance: stop when a step moves every line by less than this fraction of its sigma (root mean square
+        over the component's rows), every variance by less than this fraction and every weight by less than
         this. None: the square root of the dtype's precision.
       known_weights: keep the weights of `start`.
       known_variance: keep the noise variance of `start`.

@@ -143,22 +143,22 @@ def _descend(
         return more
 
     def step(carry: Any) -> Any:
-        point, state, found, trace, count, _ = carry
-        value, gradient = found
+        point, state, current, trace, count, _ = carry
+        value, gradient = current
         # optax mixes widths of integers, which strict promotion would refuse.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             update, state = optimiser.update(
                 gradient, state, point, value=value, grad=gradient, value_fn=loss
             )
         moved = optax.apply_updates(point, update)
-        found_there = slope(moved)
+        moved_slope = slope(moved)
         # Where a variance goes to 0 the likelihood has no maximum: the last finite point is the answer.
-        finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves((moved, found_there, back(moved)))]
+        finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves((moved, moved_slope, back(moved)))]
         lost = ~jnp.all(jnp.stack(finite))
-        point, found = jax.tree.map(
-            lambda old, new: jnp.where(lost, old, new), (point, found), (moved, found_there)
+        point, current = jax.tree.map(
+            lambda old, new: jnp.where(lost, old, new), (point, current), (moved, moved_slope)
         )
-        return point, state, found, trace.at[count + 1].set(-n * found[0]), count + 1, lost
+        return point, state, current, trace.at[count + 1].set(-n * current[0]), count + 1, lost
 
     point = scaled(point, 1 / unit)
     first = slope(point)

@@ -45,8 +45,8 @@ def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array
     # Term by term it fuses; a matrix product would need the block in another layout.
     for i in range(phi.shape[0]):
         error = error - mixture.coefficients[:, i, None, None] * phi[None, i]
-    found: tuple[jax.Array, jax.Array] = stored((error, log_joint(error, mixture)))
-    return found
+    both: tuple[jax.Array, jax.Array] = stored((error, log_joint(error, mixture)))
+    return both
 
 
 def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = None) -> Moments:
@@ -62,12 +62,12 @@ def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = Non
         if outlier_density is not None:
             background = jnp.log(outlier_density)
             top = jnp.maximum(top, background)
-        share = jnp.exp(joint - top[None])
-        norm = jnp.sum(share, axis=0)
+        density = jnp.exp(joint - top[None])
+        norm = jnp.sum(density, axis=0)
         if outlier_density is not None:
             norm = norm + jnp.exp(background - top)
         likelihood = weight * (top + jnp.log(norm))
-        return moments(phi, error, share * (weight / norm)[None], likelihood)
+        return moments(phi, error, density * (weight / norm)[None], likelihood)
 
     return total(block, rows._replace(blocks=None), rows.blocks)
 
@@ -90,9 +90,9 @@ def given(rows: Rows, posterior: jax.Array) -> Moments:
     """Moments about the line 0, weighted by a posterior (blocks, K, T, L) that is given."""
 
     def block(part: tuple[Rows, jax.Array]) -> Lanes:
-        (phi, y, weight, _), share = part
-        error = jnp.broadcast_to(y[None], share.shape)
-        return moments(phi, error, share * weight[None], jnp.zeros_like(y))
+        (phi, y, weight, _), posterior = part
+        error = jnp.broadcast_to(y[None], posterior.shape)
+        return moments(phi, error, posterior * weight[None], jnp.zeros_like(y))
 
     return total(block, (rows, posterior))
 

@@ -53,11 +53,11 @@ def candidates(key: jax.Array, data: Data, chance: jax.Array, count: int = CANDI
     return jax.vmap(correction)(data.phi[rows], data.y[rows], counts.astype(data.y.dtype))
 
 
-def quantile(value: jax.Array, weight: jax.Array, share: jax.Array) -> jax.Array:
-    """The least entry of value (n,) that at least `share` of the weight does not exceed."""
+def quantile(value: jax.Array, weight: jax.Array, fraction: jax.Array) -> jax.Array:
+    """The least entry of value (n,) that at least `fraction` of the weight does not exceed."""
     order = jnp.argsort(value)
     below = jnp.cumsum(weight[order])
-    reached = jnp.argmax(below >= share * below[-1])
+    reached = jnp.argmax(below >= fraction * below[-1])
     return value[order][reached]
 
 
@@ -72,12 +72,12 @@ def around(data: Data, lines: jax.Array, components: ArrayLike) -> Mixture:
     nearest = jnp.argmin(square, axis=0).astype(jnp.int32)
     total = jnp.maximum(jnp.sum(data.weight), float(jnp.finfo(data.y.dtype).tiny))
     member = jax.nn.one_hot(nearest, lines.shape[0], axis=0, dtype=data.y.dtype)
-    share = jnp.sum(member * data.weight[None, :], 1)
+    size = jnp.sum(member * data.weight[None, :], 1)
     variance = jnp.sum(data.weight * jnp.min(square, axis=0)) / total
     variance = jnp.maximum(variance, steps.resolution(data.y, data.weight))
     # No component begins empty: its weight would stay near 0 for many steps.
     even = 1 / jnp.asarray(components, data.y.dtype)
-    weights = jnp.where(present, 0.5 * share / total + 0.5 * even, 0)
+    weights = jnp.where(present, 0.5 * size / total + 0.5 * even, 0)
     return Mixture(
         jnp.where(present[:, None], lines, 0), weights, jnp.broadcast_to(variance, (lines.shape[0],))
     )

@@ -24,11 +24,11 @@ def random_partition(key: jax.Array, data: Data, components: int, used: ArrayLik
     """
     phi, y, weight, _ = data
     label = jax.random.randint(key, y.shape, 0, components if used is None else used, jnp.int32)
-    share = jax.nn.one_hot(label, components, axis=0, dtype=y.dtype) * weight[None, :]
-    lines = jax.vmap(correction, (None, None, 0))(phi, y, share)
-    size = jnp.sum(share, axis=1)
+    member = jax.nn.one_hot(label, components, axis=0, dtype=y.dtype) * weight[None, :]
+    lines = jax.vmap(correction, (None, None, 0))(phi, y, member)
+    size = jnp.sum(member, axis=1)
     tiny = float(jnp.finfo(y.dtype).tiny)
-    variance = jnp.sum(share * squares(data, lines), axis=1) / jnp.maximum(size, tiny)
+    variance = jnp.sum(member * squares(data, lines), axis=1) / jnp.maximum(size, tiny)
     variance = jnp.where(size > 0, variance, jnp.max(variance))
     return Mixture(
         lines,

@@ -41,11 +41,11 @@ def _first(most: int, count: ArrayLike) -> jax.Array:
 
 def _second(white: Data) -> jax.Array:
     """E[y^2 (x x' - I)] / 2, which is sum_k weights[k] b_k b_k' for Gaussian x."""
-    x, y, share, _ = white
-    moment = jnp.einsum("n,ni,nj->ij", share * y * y, x, x, precision="highest")
+    x, y, weight, _ = white
+    moment = jnp.einsum("n,ni,nj->ij", weight * y * y, x, x, precision="highest")
     # A direction without data has no moment at all.
     present = jnp.any(x != 0, axis=0).astype(y.dtype)
-    return 0.5 * (moment - jnp.sum(share * y * y) * jnp.diag(present))
+    return 0.5 * (moment - jnp.sum(weight * y * y) * jnp.diag(present))
 
 
 def spectral(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
@@ -108,14 +108,14 @@ def tensor(key: jax.Array, data: Data, components: int, used: ArrayLike | None =
     """
     check_tensor(components, data.phi.shape[1])
     white, root = _whitened(data)
-    x, y, share, _ = white
+    x, y, weight, _ = white
     count = components if used is None else used
     values, vectors = _leading(_second(white), components)
     tiny = float(jnp.finfo(y.dtype).tiny)
     width = jnp.sqrt(jnp.maximum(jnp.abs(values), tiny))
     whitener = jnp.where(_first(components, count)[None, :], vectors / width[None, :], 0)
     z = jnp.einsum("ni,ik->nk", x, whitener, precision="highest")
-    cube = share * y * y * y
+    cube = weight * y * y * y
     third = jnp.einsum("n,ni,nj,nk->ijk", cube, z, z, z, precision="highest")
     first = jnp.einsum("n,ni->i", cube, z, precision="highest")
     metric = jnp.einsum("ia,ib->ab", whitener, whitener, precision="highest")
@@ -131,14 +131,14 @@ def tensor(key: jax.Array, data: Data, components: int, used: ArrayLike | None =
     keys = jax.random.split(key, components)
 
     def take(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        tensor, found = carry
+        tensor, components_so_far = carry
         v = normal(jax.random.normal(keys[k], (TRIES, components), y.dtype))
         v = lax.fori_loop(0, ITERATIONS, lambda _, v: normal(pull(tensor, v)), v)
         height = jnp.sum(pull(tensor, v) * v, axis=1)
         best = jnp.argmax(height)
         v, height = v[best], height[best]
         cube = v[:, None, None] * v[None, :, None] * v[None, None, :]
-        return tensor - height * cube, found.at[k].set(height * v)
+        return tensor - height * cube, components_so_far.at[k].set(height * v)
 
     none = jnp.zeros((components, components), y.dtype)
     _, scaled = lax.fori_loop(0, count, take, (third, none))
