@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import jax
 import typer
@@ -21,9 +21,6 @@ from jaxmlr.cli.signals import leaving_at_once
 from jaxmlr.cli.tables import fit, predict
 from jaxmlr.cli.trial import trial
 from jaxmlr.fitting.terminal import Terminal, say
-
-if TYPE_CHECKING:
-    from jaxmlr.study import Study
 
 app = typer.Typer(
     help="Mixed linear regression: Monte Carlo studies, and fits to tables.",
@@ -56,7 +53,8 @@ def main() -> None:
         status = app(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except _CommandLineError as error:
-        say(f"jaxmlr: {error.format_message()} (try jaxmlr --help)", file=sys.stderr)
+        if error.format_message():  # none where nothing was asked for, and the help was printed
+            say(f"jaxmlr: {error.format_message()} (try jaxmlr --help)", file=sys.stderr)
         sys.exit(2)
     except (ValueError, OSError) as error:
         say(f"jaxmlr: {_line(error)}", file=sys.stderr)
@@ -101,6 +99,7 @@ def run(
     is 130, 143 or 129. A second one leaves at once, without the blocks under way. Run again to go on.
     A folder takes a study that has grown in trials, methods or grid points: only what is new is computed.
     """
+    from jaxmlr.cli.outlook import say_outlook
     from jaxmlr.study import Study, run_study
     from jaxmlr.study.compute import probe
     from jaxmlr.study.run.blocks import Interrupted
@@ -115,7 +114,7 @@ def run(
     if block == "probe":
         planned = dataclasses.replace(planned, block=block_of(out) or probe.block_size(planned))
     if dry_run:
-        _print_outlook(planned)
+        say_outlook(planned)
         return
     with leaving_at_once(out):
         try:
@@ -237,25 +236,6 @@ def bench(
     else:
         for key, value in found.items():
             print(f"{key:24} {value:,}" if isinstance(value, int | float) else f"{key:24} {value}")
-
-
-def _print_outlook(study: "Study") -> None:
-    from jaxmlr.study.compute import probe
-
-    found = probe.outlook(study)
-    grid = " x ".join(f"{axis.name} ({len(axis)})" for axis in study.axes) or "no grid"
-    say(f"{study.name}: {study.trials:,} trials of {study.steps:,} steps, {study.precision}")
-    say(f"grid        {found.points:,} points: {grid}")
-    for name, rows in found.rows.items():
-        say(f"method      {name}: computed at {rows:,} points")
-    say(f"blocks      {found.blocks:,} of {found.block_size:,} trials, on {len(jax.local_devices())} devices")
-    say(f"programs    {found.programs}; a short one compiled in {found.compile_seconds:.1f} s")
-    say(f"memory      about {found.memory / 2**20:,.0f} MiB in all")
-    if found.seconds is None:
-        say("time        not estimated: there are batch methods only")
-    else:
-        left = " without the batch methods" if study.batch else ""
-        say(f"time        about {found.seconds:,.0f} s of computation{left}")
 
 
 def _print(results: Any) -> None:

@@ -36,6 +36,13 @@ method = "two_step"
 """
 
 
+def test_nothing_asked_for_is_answered_with_the_help(call):
+    status, output, errors = call()
+    assert (status, errors) == (2, "")
+    assert "jaxmlr" in output
+    assert "Monte Carlo studies" in output
+
+
 def test_the_version_is_printed(call):
     assert call("--version") == (0, f"jaxmlr {jaxmlr.__version__}\n", "")
 
