@@ -112,9 +112,9 @@ def plain_step(estimator: Estimator) -> Step:
     return step
 
 
-def nearest(mixture_lines: jax.Array, y: jax.Array) -> Info:
-    """Label and residual of the nearest line: argmin_k |y - line_k|, lines (K,), ties to the lower k."""
-    error = y - mixture_lines
+def nearest(linear_predictors: jax.Array, y: jax.Array) -> Info:
+    """Label and residual of the nearest line, argmin_k |y - linear_predictors[k]|; ties to the lower k."""
+    error = y - linear_predictors
     label = jnp.argmin(jnp.abs(error)).astype(jnp.int32)
     chosen = jnp.arange(error.shape[0], dtype=jnp.int32) == label
     return Info(label, jnp.sum(jnp.where(chosen, error, 0)))

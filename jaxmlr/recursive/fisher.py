@@ -60,8 +60,8 @@ def factor(
     least = jnp.finfo(rho.dtype).tiny  # not 0, where the derivative of the root is infinite
     b_square = jnp.maximum(1 - m2 - b_tau * b_tau, least)
     b_root = jnp.sqrt(b_square)
-    some = b_square > 1e-6
-    tilt_b = jnp.where(some, (-m1 - b_tau * tilt_tau) / jnp.where(some, b_root, 1), 0)
+    positive = b_square > 1e-6
+    tilt_b = jnp.where(positive, (-m1 - b_tau * tilt_tau) / jnp.where(positive, b_root, 1), 0)
     rest = sech * sech - m0 - tilt_tau * tilt_tau - tilt_b * tilt_b
     tilt_root = jnp.sqrt(jnp.maximum(rest, least))
 

@@ -172,12 +172,12 @@ def inherit(
     The moments' sigma^2 may be far too small or negative, from which scoring recovers badly: `spread` is its
     least value, biased low by choosing the nearest line but high by the errors of the early lines.
     """
-    found = estimate(start)
-    dtype, dim = spread.dtype, found.coefficients.shape[0]
+    moments = estimate(start)
+    dtype, dim = spread.dtype, moments.coefficients.shape[0]
     floor = jnp.maximum(spread, jnp.finfo(dtype).tiny ** 0.5)
-    variance = jnp.maximum(found.noise_variance, floor)
-    half_log_odds = jnp.arctanh(jnp.minimum(2 * found.share - 1, jnp.asarray(LARGEST_START, dtype)))
-    parameters = jnp.concatenate([found.coefficients, jnp.stack([jnp.log(variance), half_log_odds])])
+    variance = jnp.maximum(moments.noise_variance, floor)
+    half_log_odds = jnp.arctanh(jnp.minimum(2 * moments.weight - 1, jnp.asarray(LARGEST_START, dtype)))
+    parameters = jnp.concatenate([moments.coefficients, jnp.stack([jnp.log(variance), half_log_odds])])
 
     scale = jnp.where(start.scale > 0, start.scale, 1)
     of_beta = start.root * (jnp.sqrt(variance / confidence) / scale)

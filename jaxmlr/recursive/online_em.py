@@ -16,7 +16,7 @@ from jaxmlr.mixture import Mixture
 class Statistics(NamedTuple):
     """Averages over the stream of g_k times 1, phi phi', phi y and y^2."""
 
-    share: jax.Array  # (K,)
+    weights: jax.Array  # (K,)
     gram: jax.Array  # (K, d, d)
     cross: jax.Array  # (K, d)
     square: jax.Array  # (K,)
@@ -99,16 +99,16 @@ def maximise(statistics: Statistics, old: Mixture) -> Mixture:
     """The M-step, in the variance form of `old`; an emptied component keeps its old line."""
     dtype = old.coefficients.dtype
     smallest = jnp.finfo(dtype).tiny ** 0.5
-    some = statistics.share > jnp.finfo(dtype).eps
-    share = jnp.where(some, statistics.share, jnp.finfo(dtype).eps)
+    occupied = statistics.weights > jnp.finfo(dtype).eps
+    weights = jnp.where(occupied, statistics.weights, jnp.finfo(dtype).eps)
     lines = [solve(gram, cross) for gram, cross in zip(statistics.gram, statistics.cross, strict=True)]
-    beta = jnp.where(some[:, None], jnp.stack(lines), old.coefficients)
+    beta = jnp.where(occupied[:, None], jnp.stack(lines), old.coefficients)
     left = jnp.maximum(statistics.square - dot(beta, statistics.cross), 0)
     if old.noise_variance.ndim == 0:
-        variance = jnp.sum(left) / jnp.sum(share)
+        variance = jnp.sum(left) / jnp.sum(weights)
     else:
-        variance = jnp.where(some, left / share, old.noise_variance)
-    return Mixture(beta, share / jnp.sum(share), jnp.maximum(variance, smallest))
+        variance = jnp.where(occupied, left / weights, old.noise_variance)
+    return Mixture(beta, weights / jnp.sum(weights), jnp.maximum(variance, smallest))
 
 
 def solve(A: jax.Array, b: jax.Array) -> jax.Array:
@@ -122,8 +122,8 @@ def solve(A: jax.Array, b: jax.Array) -> jax.Array:
     factor, right = [], []  # L without its zeros, column by column, and L^-1 b
     for k in range(A.shape[0]):
         pivot = A[0, 0]
-        some = pivot > least * jnp.maximum(diagonal[k], jnp.finfo(A.dtype).tiny ** 0.5)
-        inverse = jnp.where(some, 1 / jnp.sqrt(jnp.where(some, pivot, 1)), 0)
+        usable = pivot > least * jnp.maximum(diagonal[k], jnp.finfo(A.dtype).tiny ** 0.5)
+        inverse = jnp.where(usable, 1 / jnp.sqrt(jnp.where(usable, pivot, 1)), 0)
         u, z = inverse * A[0], inverse * b[0]
         # Recomputed with another rounding in each use they would no longer eliminate what they should.
         inverse, u, z = stored((inverse, u, z))

@@ -13,7 +13,7 @@ from jaxmlr.mixture import Mixture
 from jaxmlr.recursive.rls import check_covariance, check_forgetting, fader, mean_gain, start, update
 
 LEAST_INFORMATION = 0.05  # of g_k: the curvature of one observation can be negative
-LAG = 20  # observations by which running variances and weights are damped
+LAG = 20  # added to n in the gains of variance and weights: a start counts as that many rows
 
 
 class RecursiveEmState(NamedTuple):
@@ -114,11 +114,13 @@ def recursive_em(
         else:
             beta = jnp.asarray(initial_coefficients, dtype)
         P = start(dim, dtype, 0.0, initial_covariance)[1]
-        share = jnp.broadcast_to(jnp.asarray(1.0 if weights is None else weights, dtype), (components,))
+        probabilities = jnp.broadcast_to(
+            jnp.asarray(1.0 if weights is None else weights, dtype), (components,)
+        )
         return RecursiveEmState(
             beta,
             jnp.stack([P] * components),
-            share / jnp.sum(share),
+            probabilities / jnp.sum(probabilities),
             jnp.asarray(noise_variance, dtype),
             jnp.ones((), jnp.int32),
         )
@@ -127,13 +129,13 @@ def recursive_em(
         dtype = state.coefficients.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
         current = mixture(state)
-        lines = current.lines(phi)
+        linear_predictors = current.lines(phi)
         g, inlier = current.posterior(phi, y), jnp.ones((), dtype)
         if outlier_density is not None:
             log_density = current.log_likelihood(phi[None, :], y[None])
             inlier = jax.nn.sigmoid(log_density - jnp.log(jnp.asarray(outlier_density, dtype)))
             g = g * inlier
-        error = y - lines
+        error = y - linear_predictors
         variance = jnp.broadcast_to(state.noise_variance, g.shape)
 
         h = g
@@ -141,7 +143,7 @@ def recursive_em(
             h = g * jnp.maximum(1 - (1 - g) * error * error / variance, LEAST_INFORMATION)
         # Nothing is learnt from a posterior of 0, whose inverse weight would be infinite.
         h = jnp.maximum(h, jnp.finfo(dtype).tiny ** 0.5)
-        target = lines + g / h * error
+        target = linear_predictors + g / h * error
         updated = []
         for k in range(components):
             P = fade(state.covariance[k], phi, g[k])
@@ -150,9 +152,11 @@ def recursive_em(
         covariance = jnp.stack([P for _, P in updated])
 
         rate = mean_gain(state.n + LAG, forgetting, dtype)
-        share, noise = state.weights, state.noise_variance
+        probabilities, noise = state.weights, state.noise_variance
         if learn_weights:
-            share = jnp.maximum(share + rate * (g - inlier * share), jnp.finfo(dtype).eps)
+            probabilities = jnp.maximum(
+                probabilities + rate * (g - inlier * probabilities), jnp.finfo(dtype).eps
+            )
         if learn_variance:
             square = error * error - variance
             if noise.ndim == 0:
@@ -160,7 +164,8 @@ def recursive_em(
             else:
                 noise = noise + jnp.minimum(rate * g / state.weights, 1) * square
             noise = jnp.maximum(noise, jnp.finfo(dtype).tiny ** 0.5)
-        return RecursiveEmState(coefficients, covariance, share, noise, state.n + 1), nearest(lines, y)
+        info = nearest(linear_predictors, y)
+        return RecursiveEmState(coefficients, covariance, probabilities, noise, state.n + 1), info
 
     def mixture(state: RecursiveEmState) -> Mixture:
         return Mixture(state.coefficients, state.weights, state.noise_variance)

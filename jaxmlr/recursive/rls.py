@@ -85,8 +85,8 @@ def forget_root(S: jax.Array, phi: jax.Array, forgetting: jax.Array) -> jax.Arra
 
 def _inverse_root(x: jax.Array) -> jax.Array:
     """1 / sqrt(x), and 0 where x vanishes."""
-    some = x > jnp.finfo(x.dtype).tiny
-    return jnp.where(some, 1 / jnp.sqrt(jnp.where(some, x, 1)), 0)
+    positive = x > jnp.finfo(x.dtype).tiny
+    return jnp.where(positive, 1 / jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
 def inverse_weight(count: jax.Array, delta: ArrayLike, dtype: DTypeLike) -> jax.Array:
@@ -102,13 +102,13 @@ def mean_gain(count: jax.Array, forgetting: ArrayLike, dtype: DTypeLike) -> jax.
 def fader(
     forgetting: ArrayLike, fade: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] = forget
 ) -> Callable[..., jax.Array]:
-    """`fade` as a function of (P, phi, share=1) at the rate 1 - share (1 - lambda).
+    """`fade` as a function of (P, phi, posterior=1) at the rate 1 - posterior (1 - lambda).
 
     Where lambda is the number 1 it does nothing, at no cost.
     """
     if not isinstance(forgetting, jax.core.Tracer) and np.all(np.asarray(forgetting) == 1):
-        return lambda P, phi, share=1.0: P
-    return lambda P, phi, share=1.0: fade(P, phi, 1 - share * (1 - jnp.asarray(forgetting, P.dtype)))
+        return lambda P, phi, posterior=1.0: P
+    return lambda P, phi, posterior=1.0: fade(P, phi, 1 - posterior * (1 - jnp.asarray(forgetting, P.dtype)))
 
 
 def check_forgetting(forgetting: ArrayLike) -> None:

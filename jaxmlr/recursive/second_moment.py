@@ -28,7 +28,7 @@ class Moments(NamedTuple):
     """What `second_moment` knows after some observations."""
 
     coefficients: jax.Array  # (d,) beta
-    share: jax.Array  # () p
+    weight: jax.Array  # () p
     noise_variance: jax.Array  # () sigma^2, as estimated: it may be negative
 
 
@@ -81,10 +81,10 @@ def second_moment(*, initial_covariance: ArrayLike = 100.0) -> Estimator:
         return advance(state, phi, y), nearest(jnp.stack([b, -b]), y)
 
     def mixture(state: SecondMomentState) -> Mixture:
-        found = estimate(state)
-        positive = jnp.maximum(found.noise_variance, jnp.finfo(found.share.dtype).tiny)
-        beta, share = found.coefficients, found.share
-        return Mixture(jnp.stack([beta, -beta]), jnp.stack([share, 1 - share]), positive)
+        moments = estimate(state)
+        positive = jnp.maximum(moments.noise_variance, jnp.finfo(moments.weight.dtype).tiny)
+        beta, weight = moments.coefficients, moments.weight
+        return Mixture(jnp.stack([beta, -beta]), jnp.stack([weight, 1 - weight]), positive)
 
     return Estimator(init, step, mixture)
 
@@ -119,10 +119,10 @@ def estimate(state: SecondMomentState) -> Moments:
     length = jnp.sqrt(square)
     along = dot(state.direction, axis)
     balance = jnp.abs(along) / jnp.maximum(length, jnp.finfo(dtype).tiny)
-    share = (1 + jnp.minimum(balance, jnp.asarray(0.998, dtype))) / 2
+    weight = (1 + jnp.minimum(balance, jnp.asarray(0.998, dtype))) / 2
     scale = jnp.where(state.scale > 0, state.scale, 1)
     beta = jnp.where(along < 0, -length, length) / scale * axis
-    return Moments(beta, share, state.moments[-1])
+    return Moments(beta, weight, state.moments[-1])
 
 
 def _matrix(moments: jax.Array, dim: int) -> jax.Array:

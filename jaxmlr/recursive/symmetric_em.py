@@ -13,7 +13,7 @@ from jaxmlr.mixture import Mixture
 from jaxmlr.recursive.rls import check_covariance, check_forgetting, fader, mean_gain, start, update
 
 LEAST_INFORMATION = 0.05  # of a complete observation; keeps P from standing still near beta = 0
-LAG = 10  # observations by which running variances and weights are damped
+LAG = 10  # added to n in the gains of variance and weight: a start counts as that many rows
 RANDOM_START = 0.5  # standard deviation of a random start
 
 
@@ -22,7 +22,7 @@ class SymmetricEmState(NamedTuple):
 
     coefficients: jax.Array  # (d,) beta
     covariance: jax.Array  # (d, d) P
-    share: jax.Array  # () p
+    weight: jax.Array  # () p
     noise_variance: jax.Array  # () sigma^2
     n: jax.Array  # () int32, n, from 1
 
@@ -98,12 +98,12 @@ def symmetric_em(
         )
 
     def step(state: SymmetricEmState, row: Row) -> tuple[SymmetricEmState, Info]:
-        beta, P, share, variance, count = state
+        beta, P, weight, variance, count = state
         dtype = beta.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
         b = dot(beta, phi)
         info = nearest(jnp.stack([b, -b]), y)
-        half_log_odds = jnp.log(share / (1 - share)) / 2
+        half_log_odds = jnp.log(weight / (1 - weight)) / 2
         s = y * jnp.tanh(b * y / variance + (0 if learn_weights else half_log_odds))
 
         h = surviving_information(b, variance) if gain == "newton" else jnp.ones_like(b)
@@ -112,15 +112,15 @@ def symmetric_em(
         rate = mean_gain(count + LAG, forgetting, dtype)
         if learn_weights:
             positive = (1 + jnp.tanh(b * y / variance + half_log_odds)) / 2
-            share = jnp.clip(share + rate * (positive - share), 0.001, 0.999)
+            weight = jnp.clip(weight + rate * (positive - weight), 0.001, 0.999)
         if learn_variance:
             square = y * y - 2 * s * b + b * b
             variance = jnp.maximum(variance + rate * (square - variance), jnp.finfo(dtype).tiny ** 0.5)
-        return SymmetricEmState(beta, P, share, variance, count + 1), info
+        return SymmetricEmState(beta, P, weight, variance, count + 1), info
 
     def mixture(state: SymmetricEmState) -> Mixture:
-        beta, share = state.coefficients, state.share
-        return Mixture(jnp.stack([beta, -beta]), jnp.stack([share, 1 - share]), state.noise_variance)
+        beta, weight = state.coefficients, state.weight
+        return Mixture(jnp.stack([beta, -beta]), jnp.stack([weight, 1 - weight]), state.noise_variance)
 
     return Estimator(init, step, mixture)
 

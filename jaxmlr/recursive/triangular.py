@@ -27,9 +27,9 @@ def add_row(factor: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array]:
         factor, row = carry
         line = factor[i]
         length = jnp.hypot(line[i], row[i])
-        some = length > 0
-        safe = jnp.where(some, length, 1)
-        cosine, sine = jnp.where(some, line[i] / safe, 1), jnp.where(some, row[i] / safe, 0)
+        positive = length > 0
+        safe = jnp.where(positive, length, 1)
+        cosine, sine = jnp.where(positive, line[i] / safe, 1), jnp.where(positive, row[i] / safe, 0)
         rotated = cosine * row - sine * line
         return factor.at[i].set(cosine * line + sine * row), rotated.at[i].set(0)
 

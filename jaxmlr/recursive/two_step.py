@@ -132,10 +132,10 @@ def two_step(
 
     def mixture(state: TwoStepState) -> Mixture:
         q = state.scale
-        beta, share = q * state.direction, (1 + 1 / q) / 2
+        beta, weight = q * state.direction, (1 + 1 / q) / 2
         # Not `symmetric`: an estimate may have share 1 (q = 1), or have diverged, and must not raise.
         return Mixture(
-            jnp.stack([beta, -beta]), jnp.stack([share, 1 - share]), jnp.asarray(noise_variance, q.dtype)
+            jnp.stack([beta, -beta]), jnp.stack([weight, 1 - weight]), jnp.asarray(noise_variance, q.dtype)
         )
 
     return Estimator(init, step, mixture)
