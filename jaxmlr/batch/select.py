@@ -1,10 +1,13 @@
 """How many components: criteria over K, and a bootstrap test of K against K + 1."""
 
-from collections.abc import Iterable, Mapping
+import itertools
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -138,7 +141,8 @@ def select(
         from the fits.
 
     Returns:
-      A Selection.
+      A Selection. A fit that `fit` refuses as spurious is not `best` while another is not refused. Where the
+      likelihood falls with K among the others, a RuntimeWarning says so: the starts have missed an optimum.
 
     Raises:
       ValueError: another criterion, no components, or as `fit`.
@@ -155,8 +159,32 @@ def select(
         "bic": jnp.stack([bic(each, n) for each in fits]),
         "icl": jnp.stack([icl(each, phi, y, **rows) for each in fits]),
     }
-    best = fits[int(jnp.argmin(values[criterion]))]
+    _warn_where_likelihood_falls(counts, fits)
+    best = _least(values[criterion], fits)
     return Selection(best, counts, fits, values["aic"], values["bic"], values["icl"])
+
+
+def _least(criterion: jax.Array, fits: Sequence[Fit]) -> Fit:
+    """The fit of the least criterion among those not refused; among all where every one is."""
+    spurious = np.array([bool(each.spurious()) for each in fits])
+    return fits[int(np.lexsort((np.asarray(criterion), spurious))[0])]
+
+
+def _warn_where_likelihood_falls(counts: Sequence[int], fits: Sequence[Fit]) -> None:
+    """Warn where more components have less likelihood, which no optimum found for fewer allows."""
+    sound = sorted(
+        (count, float(each.log_likelihood))
+        for count, each in zip(counts, fits, strict=True)
+        if not bool(each.spurious())
+    )
+    for (fewer, more_likely), (more, value) in itertools.pairwise(sound):
+        if value < more_likely - 1e-6 * abs(more_likely) - 1e-3:
+            warnings.warn(
+                f"the log-likelihood falls from {more_likely:.8g} with {fewer} components to {value:.8g} with"
+                f" {more}: the starts have missed the optimum; use more of them",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
 
 class BootstrapTest(NamedTuple):

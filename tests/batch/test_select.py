@@ -1,12 +1,15 @@
 """The number of components."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from jaxmlr import Mixture
-from jaxmlr.batch import bic, bootstrap_test, em, select
+from jaxmlr.batch import Fit, bic, bootstrap_test, em, select
+from jaxmlr.batch.outcome import BITS
+from jaxmlr.batch.select import _least, _warn_where_likelihood_falls
 
 TRUTH = Mixture(np.array([[1.0, 2.0], [-1.0, -1.0]]), np.array([0.6, 0.4]), np.array([0.25, 0.25]))
 KINDS = {"random_lines": 6}
@@ -48,3 +51,20 @@ def test_bootstrap_rejects_one_component_and_keeps_its_own():
     assert float(test.p_value) > 0.05
     assert test.simulated.shape == (39,)
     assert np.all(test.simulated > -1e-6)
+
+
+def made(likelihood, spurious=False):
+    ending = jnp.int32(BITS["spurious"] if spurious else 0)
+    return Fit(TRUTH, likelihood, jnp.zeros(1), jnp.int32(3), jnp.asarray(True), ending=ending)
+
+
+def test_a_refused_fit_is_not_the_best_one():
+    fits = [made(-10.0), made(-5.0, spurious=True), made(-9.0)]
+    assert _least(jnp.array([3.0, 1.0, 2.0]), fits) is fits[2]
+    assert _least(jnp.array([3.0, 1.0]), [made(-1.0, True), made(-2.0, True)]).log_likelihood == -2.0
+
+
+def test_it_is_said_where_the_likelihood_falls_with_more_components():
+    _warn_where_likelihood_falls((1, 2, 3), [made(-10.0), made(-8.0, spurious=True), made(-9.0)])
+    with pytest.warns(RuntimeWarning, match="falls from -10 with 1 components to -11 with 2"):
+        _warn_where_likelihood_falls((2, 1), [made(-11.0), made(-10.0)])
