@@ -18,7 +18,7 @@ from jaxmlr.study.compute.program import Program
         (1000, 76, 512),
         (200, 10**6, 112),
         (128, 10**6, 128),
-        (10, 0, 10),
+        (10, 0, 16),
     ],
 )
 def test_chunks_are_whole_registers_of_trials_that_fit(trials, carried, size, monkeypatch):

@@ -1,6 +1,7 @@
 """A study in its folder takes more trials, methods and grid points; only what is new is computed."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -119,7 +120,8 @@ def test_a_callback_sees_the_statistics_so_far_and_stops(plain, plain_results, t
         seen.append((update.trials, update.of, update.results().attrs["trials"]))
         return len(seen) == 2
 
-    stopped = run_study(plain, tmp_path, progress=False, callback=watch)
+    with ThreadPoolExecutor(1) as executor:  # one block after another
+        stopped = run_study(plain, tmp_path, executor=executor, progress=False, callback=watch)
     assert seen == [(4, 10, 4), (8, 10, 8)]
     assert (stopped.attrs["trials"], stopped.attrs["unfinished"]) == (8, 1)
     equal_bits(load(tmp_path), stopped)
