@@ -54,7 +54,9 @@ def main() -> None:
         sys.exit(status if isinstance(status, int) else 0)
     except _CommandLineError as error:
         if error.format_message():  # none where nothing was asked for, and the help was printed
-            say(f"jaxmlr: {error.format_message()} (try jaxmlr --help)", file=sys.stderr)
+            context = getattr(error, "ctx", None)
+            command = f" {context.info_name}" if context is not None and context.parent is not None else ""
+            say(f"jaxmlr: {error.format_message()} (try jaxmlr{command} --help)", file=sys.stderr)
         sys.exit(2)
     except (ValueError, OSError) as error:
         say(f"jaxmlr: {_line(error)}", file=sys.stderr)

@@ -21,7 +21,7 @@ def predict(
     """
     if interval is not None:
         _check.number("--interval", interval, above=0, below=1)
-    loaded = Model.load(model)
+    loaded = Model.load(model / "model.json" if model.is_dir() else model)
     frame = read.read(data, reading)
     if given is not None:
         columns.column(frame, given)

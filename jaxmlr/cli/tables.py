@@ -58,7 +58,9 @@ def fit(
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The model.json of `jaxmlr fit --out`.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="The folder of `jaxmlr fit --out`, or its model.json.")
+    ],
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="New rows: CSV, Parquet or Arrow file, or - for CSV.")
     ],

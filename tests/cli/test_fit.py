@@ -256,5 +256,6 @@ def test_new_rows_may_be_written_in_another_dialect(call, two_lines, tmp_path):
     wanted = call("predict", model, tmp_path / "same.csv")
     assert wanted[0] == 0
     assert call("predict", model, tmp_path / "new.csv") == wanted
+    assert call("predict", model.parent, tmp_path / "new.csv") == wanted
     assert "give --thousands , or --decimal ," in call("predict", model, tmp_path / "unclear.csv")[2]
     assert call("predict", model, tmp_path / "unclear.csv", "--decimal", ",")[0] == 0

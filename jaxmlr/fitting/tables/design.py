@@ -151,7 +151,11 @@ def read_formula(
         if left and left.strip("`") != response:
             raise ValueError(f"the formula's response is {left!r}, not {response!r}; give one of them")
     elif not left:
-        raise ValueError("name the response column, or give a formula with a left side")
+        shown = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+        raise ValueError(
+            "name the response column (--response), or give a formula with a left side (--formula);"
+            f" the columns are {shown}"
+        )
     if right == "." and not [name for name in default if name != response]:
         raise ValueError(f"the table has no column beside {response or left!r}")
     verbatim = response is not None

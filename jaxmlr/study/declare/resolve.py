@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -25,8 +26,15 @@ from jaxmlr.mixture import Mixture
 from jaxmlr.recursive import averaged
 from jaxmlr.study.declare.errors import Path, StudyError, blamed_on, check_choice, check_key, dotted, narrowed
 
-PROCESSES = ("decaying_ar", "gaussian", "ar", "growing", "unexcited", "closed_loop")
-DISTURBANCES = ("gaussian", "student_t", "laplace", "skewed", "contaminated", "heteroscedastic")
+
+def _kinds(module: ModuleType) -> tuple[str, ...]:
+    """The public functions that a module defines, in their order."""
+    own = (x for x in vars(module).values() if inspect.isfunction(x) and x.__module__ == module.__name__)
+    return tuple(x.__name__ for x in own if not x.__name__.startswith("_"))
+
+
+PROCESSES = _kinds(processes)
+DISTURBANCES = _kinds(disturbances)
 STARTS = ("truth", *starts.KINDS)
 
 PrefixValues = dict[str, dict[str, jax.Array]]
