@@ -20,7 +20,7 @@ import jaxmlr
 from jaxmlr import processes
 from jaxmlr.data.simulate import stream
 from jaxmlr.recursive import fisher_scoring
-from jaxmlr.recursive.fisher import factor, score
+from jaxmlr.recursive.fisher import factor, symmetric_score
 
 BETA = np.array([1.0, -1.5])
 LOW = 0.6 * BETA / np.linalg.norm(BETA)
@@ -56,7 +56,7 @@ def simulate(beta, process, shares, trials):
             data, state, gradient, information = carry
             data, seen = source.step(data, n)
             state, _ = method.step(state, (seen.phi, seen.y))
-            gradient = gradient + score(truth, tau, half_log_odds, seen.phi, seen.y)
+            gradient = gradient + symmetric_score(truth, tau, half_log_odds, seen.phi, seen.y)
             for v in factor(truth, tau, half_log_odds, seen.phi):
                 information = information + v[:, None] * v[None, :]
             return (data, state, gradient, information), None

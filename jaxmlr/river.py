@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxmlr import registry
 from jaxmlr.fitting import evaluate, methods
-from jaxmlr.fitting.stream import Stream
+from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.mixture import Mixture
 
 
@@ -41,7 +41,7 @@ class MixtureRegressor:
         self.n_components, self.method = n_components, method
         self.fit_intercept, self.options, self.seed = fit_intercept, options, seed
         self.names: tuple[str, ...] | None = None
-        self._stream: Stream | None = None
+        self._stream: OnlineFit | None = None
         self._estimate: Mixture | None = None
 
     def learn_one(self, x: Mapping[str, float], y: float) -> Self:

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from jaxmlr import Estimator, diagnosed, lanes, processes, river, run, simulate, symmetric, two_step
 from jaxmlr.estimator import plain_step
-from jaxmlr.fitting.stream import Stream
+from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.sklearn import MixtureOfLinearRegressions
 
 DIM, KEY = 2, jax.random.key(5)
@@ -62,7 +62,7 @@ def test_a_scan_and_a_stream_skip_gaps_too():
     assert_same_bits(state, alone)
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(info.residual)), sorted(GAPS))
     np.testing.assert_array_equal(info.label[there], labelled.label)
-    stream = Stream(method, DIM)
+    stream = OnlineFit(method, DIM)
     streamed = stream.update(phi, y)
     assert_same_bits(stream.state, state)
     np.testing.assert_array_equal(streamed.label, info.label)

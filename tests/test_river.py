@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxmlr.fitting import methods
-from jaxmlr.fitting.stream import Stream
+from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.river import MixtureRegressor
 
 
@@ -23,7 +23,7 @@ def test_rows_one_by_one_are_the_stream(rows, method, components):
     assert model.predict_one({"b": 1.0}) == 0
     for row, answer in zip(x, y, strict=True):
         model.learn_one({"b": row[1], "a": row[0]}, answer)
-    stream = Stream(methods.estimator(method, components), 3, jax.random.key(1))
+    stream = OnlineFit(methods.estimator(method, components), 3, jax.random.key(1))
     stream.update(np.column_stack([np.ones(60), x]), y)
     mixture = stream.mixture()
     wanted = mixture.weights @ (mixture.coefficients @ np.array([1.0, 0.5, -0.5]))

@@ -34,7 +34,7 @@ class Moments(NamedTuple):
     log_likelihood: jax.Array  # () sum of row weight times log density
 
 
-class Lanes(NamedTuple):
+class PartialMoments(NamedTuple):
     """Moments before the sum over their last axis, the L lanes."""
 
     gram: tuple[jax.Array, ...]  # panels (K, height, d - i, L): `height` rows from i on, columns from i on
@@ -44,14 +44,14 @@ class Lanes(NamedTuple):
     log_likelihood: jax.Array  # (L,)
 
 
-def moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Array) -> Lanes:
+def moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Array) -> PartialMoments:
     """The moments of one block: phi (d, T, L), error and r (K, T, L), likelihood (T, L)."""
     d = phi.shape[0]
     height = -(-d // PANELS)
     # XLA would compute what a barrier keeps again for every sum that it is in.
     error, r, likelihood = stored((error, r, likelihood))
     weighted, pull = stored((r[:, None] * phi[None], r * error))
-    return Lanes(
+    return PartialMoments(
         tuple(_tiles(weighted[:, i : i + height, None], phi[None, None, i:]) for i in range(0, d, height)),
         _tiles(pull[:, None], phi[None]),
         _tiles(pull, error),
@@ -60,16 +60,16 @@ def moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Arra
     )
 
 
-def total(block: Callable[[Any], Lanes], parts: Any, blocks: jax.Array | None = None) -> Moments:
+def total(block: Callable[[Any], PartialMoments], parts: Any, blocks: jax.Array | None = None) -> Moments:
     """The sum of `block` over the leading axis of `parts`, or over its first `blocks` entries."""
     first = jax.tree.map(lambda x: x[0], parts)
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(block, first))
 
-    def add(so_far: Lanes, part: Any) -> tuple[Lanes, None]:
+    def add(so_far: PartialMoments, part: Any) -> tuple[PartialMoments, None]:
         return jax.tree.map(jnp.add, so_far, block(stored(part) if REREAD else part)), None
 
     if blocks is None:
-        lanes: Lanes = lax.scan(add, zero, parts)[0]
+        lanes: PartialMoments = lax.scan(add, zero, parts)[0]
     else:
         lanes = lax.fori_loop(
             0, blocks, lambda i, sums: add(sums, jax.tree.map(lambda x: x[i], parts))[0], zero

@@ -9,7 +9,7 @@ from jax import lax
 from jaxmlr._xla.linear import dot
 from jaxmlr._xla.materialise import stored
 from jaxmlr.batch.constraints import Constraints, MStepOptions
-from jaxmlr.batch.moments import Lanes, Moments, moments, total
+from jaxmlr.batch.moments import PartialMoments, Moments, moments, total
 from jaxmlr.batch.rows import Rows
 from jaxmlr.mixture import Mixture
 
@@ -55,7 +55,7 @@ def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = Non
     `outlier_density` c joins the lines as an improper component of constant density, which has no moments.
     """
 
-    def block(part: Rows) -> Lanes:
+    def block(part: Rows) -> PartialMoments:
         phi, y, weight = part[:3]
         error, joint = residuals(phi, y, mixture)
         top = jnp.max(joint, axis=0)
@@ -75,7 +75,7 @@ def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = Non
 def hard_e_step(rows: Rows, mixture: Mixture) -> Moments:
     """Hard E-step: every row counts for its most probable component; the likelihood is that of the labels."""
 
-    def block(part: Rows) -> Lanes:
+    def block(part: Rows) -> PartialMoments:
         phi, y, weight = part[:3]
         error, joint = residuals(phi, y, mixture)
         component = jnp.arange(joint.shape[0], dtype=jnp.int32)
@@ -89,7 +89,7 @@ def hard_e_step(rows: Rows, mixture: Mixture) -> Moments:
 def given(rows: Rows, posterior: jax.Array) -> Moments:
     """Moments about the line 0, weighted by a posterior (blocks, K, T, L) that is given."""
 
-    def block(part: tuple[Rows, jax.Array]) -> Lanes:
+    def block(part: tuple[Rows, jax.Array]) -> PartialMoments:
         (phi, y, weight, _), posterior = part
         error = jnp.broadcast_to(y[None], posterior.shape)
         return moments(phi, error, posterior * weight[None], jnp.zeros_like(y))

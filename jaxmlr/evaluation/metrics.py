@@ -107,7 +107,7 @@ def comparable(estimate: Mixture, truth: Mixture) -> bool:
     return estimate.coefficients.shape == truth.coefficients.shape
 
 
-def misclassification(confusion: jax.Array, order: jax.Array) -> jax.Array:
+def wrong_fraction(confusion: jax.Array, order: jax.Array) -> jax.Array:
     """Share of wrong labels: 1 - sum_k confusion[order[k], k] / sum confusion.
 
     Args:
@@ -273,7 +273,7 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
             measured["misclassification"] = _nan(mixture)
             if comparable(mixture, truth):
                 order = matching(mixture.coefficients, truth.coefficients)
-                measured["misclassification"] = misclassification(state.confusion, order).astype(dtype)
+                measured["misclassification"] = wrong_fraction(state.confusion, order).astype(dtype)
         if state.squares is not None:
             measured["within_cluster_error"] = (state.squares[0] + state.squares[1]) / n.astype(dtype)
         if watched:

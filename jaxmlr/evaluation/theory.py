@@ -39,7 +39,7 @@ def _cells(mixture: Mixture, phi: jax.Array) -> tuple[jax.Array, jax.Array, jax.
     return lines, lines - jnp.where(second, 0, below / 2), lines + jnp.where(second, 0, above / 2)
 
 
-def misclassification(mixture: Mixture, phi: jax.Array) -> jax.Array:
+def least_misclassification(mixture: Mixture, phi: jax.Array) -> jax.Array:
     """P(nearest line is not the right one | phi (d,)); shape ().
 
     sum_k weights[k] (Phi(-above_k / (2 sigma_k)) + Phi(-below_k / (2 sigma_k)))
@@ -95,7 +95,7 @@ def information(mixture: Mixture, phi: jax.Array) -> jax.Array:
     return jnp.sum(share[:, :, None, None] * score[..., :, None] * score[..., None, :], axis=(0, 1))
 
 
-def score(mixture: Mixture, phi: jax.Array, y: jax.Array) -> jax.Array:
+def line_score(mixture: Mixture, phi: jax.Array, y: jax.Array) -> jax.Array:
     """Derivative of log sum_k weights[k] N(y; m_k, sigma_k^2) by the lines m; shape (K,).
 
     s_k = P(z = k | phi, y) (y - m_k) / sigma_k^2, for phi (d,) and y (); its variance is `information`.
@@ -121,7 +121,7 @@ def track(mixture: Mixture, metrics: tuple[str, ...], *, symmetric: bool) -> Tra
       symmetric: whether the model knows that its two lines are opposite; then only beta is unknown.
     """
     components = mixture.coefficients.shape[0]
-    running = {"misclassification": misclassification, "within_cluster_error": within_cluster_error}
+    running = {"misclassification": least_misclassification, "within_cluster_error": within_cluster_error}
     running = {name: limit for name, limit in running.items() if name in metrics}
 
     def init(dim: int, key: jax.Array, dtype: DTypeLike) -> dict[str, jax.Array]:
@@ -139,7 +139,7 @@ def track(mixture: Mixture, metrics: tuple[str, ...], *, symmetric: bool) -> Tra
             name: state[name] + (limit(mixture, phi) - state[name]) / count for name, limit in running.items()
         }
         if "information" in state:
-            s = score(mixture, phi, observation.y)
+            s = line_score(mixture, phi, observation.y)
             lines = (s[:1] - s[1:]) if symmetric else s
             gradient = (lines[:, None] * phi[None, :]).reshape(-1)
             state["information"] = state["information"] + gradient[:, None] * gradient[None, :]
@@ -168,8 +168,8 @@ def bayes_misclassification(mixture: Mixture, phi: jax.Array) -> jax.Array:
     """P(the most probable component is not the right one | phi (d,)); shape (): the least of any rule.
 
     1 - sum_k weights[k] P(k is the most probable | z = k), each by a sum over 2,049 nodes within 6 sigma_k of
-    its line, good to about 1e-3. `misclassification` is that of the nearest line, which uses neither weights
-    nor variances; where both are equal the two agree.
+    its line, good to about 1e-3. `least_misclassification` is that of the nearest line, which uses neither
+    weights nor variances; where both are equal the two agree.
     """
     lines = mixture.lines(phi)
     dtype = lines.dtype

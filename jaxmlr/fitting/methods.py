@@ -16,7 +16,7 @@ from jaxmlr.batch import Fit
 from jaxmlr.batch.starts.candidates import Data
 from jaxmlr.batch.starts.kinds import spread_lines
 from jaxmlr.estimator import Estimator
-from jaxmlr.fitting.stream import Stream
+from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.recursive import averaged
 
 METHODS = tuple(name for name, method in registry.METHODS.items() if not method.missing)  # rows are enough
@@ -116,7 +116,7 @@ def stream(
     dim: int,
     seed: int,
     dtype: DTypeLike = np.float64,
-) -> Stream:
+) -> OnlineFit:
     """A recursive method that waits for rows.
 
     Args:
@@ -130,7 +130,7 @@ def stream(
     Raises:
       ValueError: as `estimator`; or the estimate has another number of components.
     """
-    started = Stream(estimator(method, components, options), dim, jax.random.key(seed), dtype)
+    started = OnlineFit(estimator(method, components, options), dim, jax.random.key(seed), dtype)
     _check_components(method, len(started.mixture().weights), components)
     return started
 

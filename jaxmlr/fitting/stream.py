@@ -17,7 +17,7 @@ from jaxmlr.mixture import Mixture
 BLOCK = 4096  # rows of one call of the compiled program
 
 
-class Stream:
+class OnlineFit:
     """`lax.scan(est.step, est.init(d, key), (phi, y))` over rows that arrive in pieces.
 
     However the rows are cut, the state is the scan's bit for bit: a piece runs through blocks of one shape,

@@ -19,7 +19,7 @@ _NODES = np.linspace(-4.9, 4.9, 15)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 
 
-def score(
+def symmetric_score(
     beta: jax.Array, tau: jax.Array, half_log_odds: jax.Array, phi: jax.Array, y: jax.Array
 ) -> jax.Array:
     """Gradient of the log-likelihood of (phi (d,), y ()) in (beta, tau, lambda), shape (d + 2,).

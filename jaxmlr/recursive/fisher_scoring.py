@@ -10,7 +10,7 @@ from jaxmlr import _check
 from jaxmlr._xla.linear import dot
 from jaxmlr.estimator import Estimator, Info, Row, nearest
 from jaxmlr.mixture import Mixture
-from jaxmlr.recursive.fisher import factor, score
+from jaxmlr.recursive.fisher import factor, symmetric_score
 from jaxmlr.recursive.rls import check_forgetting, fader, forget_root, update_root
 from jaxmlr.recursive.second_moment import SecondMomentState, advance, estimate, second_moment
 
@@ -152,7 +152,7 @@ def score_step(
     S, zero, one = root, jnp.zeros((), root.dtype), jnp.ones((), root.dtype)
     for v in factor(beta, tau, half_log_odds, phi):
         _, S = update_root(parameters, fade(S, v), v, zero, one)
-    moved = parameters + dot(S, dot(S.T, score(beta, tau, half_log_odds, phi, y)))
+    moved = parameters + dot(S, dot(S.T, symmetric_score(beta, tau, half_log_odds, phi, y)))
     moved = jnp.concatenate(
         [
             moved[:-2],

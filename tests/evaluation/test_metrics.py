@@ -60,9 +60,9 @@ def test_symmetric_error_is_the_smaller_over_the_sign(a, b):
 
 def test_misclassification_follows_the_order():
     confusion = jnp.array([[1, 30], [60, 9]], jnp.int32)
-    np.testing.assert_allclose(metrics.misclassification(confusion, jnp.array([1, 0], jnp.int32)), 0.10)
-    np.testing.assert_allclose(metrics.misclassification(confusion, jnp.array([0, 1], jnp.int32)), 0.90)
-    empty = metrics.misclassification(jnp.zeros((2, 2), jnp.int32), jnp.array([0, 1], jnp.int32))
+    np.testing.assert_allclose(metrics.wrong_fraction(confusion, jnp.array([1, 0], jnp.int32)), 0.10)
+    np.testing.assert_allclose(metrics.wrong_fraction(confusion, jnp.array([0, 1], jnp.int32)), 0.90)
+    empty = metrics.wrong_fraction(jnp.zeros((2, 2), jnp.int32), jnp.array([0, 1], jnp.int32))
     assert empty == 0
 
 

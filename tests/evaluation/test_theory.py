@@ -58,7 +58,7 @@ def integral(function, lines, weights, sigma):
 def test_misclassification_is_its_integral(mixture, phi):
     lines, weights, sigma = parts(mixture, phi)
     expected = integral(lambda k, y: float(np.argmin(np.abs(y - lines)) != k), lines, weights, sigma)
-    np.testing.assert_allclose(theory.misclassification(mixture, phi), expected, rtol=1e-8, atol=1e-14)
+    np.testing.assert_allclose(theory.least_misclassification(mixture, phi), expected, rtol=1e-8, atol=1e-14)
 
 
 @pytest.mark.parametrize(("mixture", "phi"), CASES)
@@ -76,7 +76,7 @@ def test_both_are_the_means_of_simulated_answers(mixture, phi):
     y = lines[z] + sigma[z] * rng.standard_normal(len(z))
     distance = np.abs(y[:, None] - lines)
     for values, limit in (
-        (distance.argmin(1) != z, theory.misclassification(mixture, phi)),
+        (distance.argmin(1) != z, theory.least_misclassification(mixture, phi)),
         (distance.min(1) ** 2, theory.within_cluster_error(mixture, phi)),
     ):
         error = max(values.std() / math.sqrt(len(z)), 1e-5)
@@ -89,7 +89,7 @@ def test_symmetric_limits_are_the_closed_forms(m, sigma):
     mixture, phi = symmetric(jnp.array([m]), 0.6, sigma**2), jnp.array([1.0])
     wrong = scipy.stats.norm.cdf(-m / sigma)
     peak = 2 * m * sigma * math.sqrt(2 / math.pi) * math.exp(-(m**2) / (2 * sigma**2))
-    np.testing.assert_allclose(theory.misclassification(mixture, phi), wrong, rtol=1e-12)
+    np.testing.assert_allclose(theory.least_misclassification(mixture, phi), wrong, rtol=1e-12)
     square = sigma**2 + 4 * m**2 * wrong - peak
     np.testing.assert_allclose(theory.within_cluster_error(mixture, phi), square, rtol=1e-10)
 
@@ -97,7 +97,7 @@ def test_symmetric_limits_are_the_closed_forms(m, sigma):
 @pytest.mark.parametrize(("m", "nearest", "best"), [(0.3, 0.3821, 0.3573), (1.0, 0.1587, 0.1538)])
 def test_knowing_p_beats_the_nearest_line_by_the_reference_numbers(m, nearest, best):
     mixture, phi = symmetric(jnp.array([m]), 0.6), jnp.array([1.0])
-    np.testing.assert_allclose(theory.misclassification(mixture, phi), nearest, atol=5e-5)
+    np.testing.assert_allclose(theory.least_misclassification(mixture, phi), nearest, atol=5e-5)
     # MAP decides at the answer where both posteriors are equal.
     edge = -math.log(0.6 / 0.4) / (2 * m)
     found = 0.6 * scipy.stats.norm.cdf(edge - m) + 0.4 * scipy.stats.norm.sf(edge + m)
@@ -124,7 +124,7 @@ def test_the_score_is_the_gradient_of_the_log_likelihood(mixture, phi):
             return mixture._replace(coefficients=beta).log_likelihood(phi[None], jnp.array([y]))
 
         gradient = jax.grad(likelihood)(mixture.coefficients)
-        found = theory.score(mixture, phi, jnp.array(y))[:, None] * phi[None, :]
+        found = theory.line_score(mixture, phi, jnp.array(y))[:, None] * phi[None, :]
         np.testing.assert_allclose(found, gradient, rtol=1e-9, atol=1e-12)
 
 
@@ -136,7 +136,7 @@ def test_the_score_has_mean_zero_and_the_information_as_variance(mixture, phi):
     lines, weights, sigma = parts(mixture, phi)
     z = rng.choice(len(lines), size=100_000, p=weights)
     y = lines[z] + sigma[z] * rng.standard_normal(len(z))
-    scores = np.asarray(jax.vmap(lambda y: theory.score(mixture, phi, y))(jnp.asarray(y)))
+    scores = np.asarray(jax.vmap(lambda y: theory.line_score(mixture, phi, y))(jnp.asarray(y)))
     products = scores[:, :, None] * scores[:, None, :]
     for values, expected in ((scores, 0.0), (products, np.asarray(theory.information(mixture, phi)))):
         z_score = (values.mean(0) - expected) / (values.std(0) / math.sqrt(len(z)))
@@ -169,9 +169,9 @@ def test_the_track_is_the_running_mean_and_the_sum_of_score_products():
         seen = Observation(jnp.asarray(phi[n]), jnp.asarray(y[n]), jnp.int32(0))
         state = step(state, jnp.int32(n + 1), seen)
     values = tracker.values(state, jnp.int32(20))
-    limits = [theory.misclassification(mixture, jnp.asarray(row)) for row in phi]
+    limits = [theory.least_misclassification(mixture, jnp.asarray(row)) for row in phi]
     np.testing.assert_allclose(values["misclassification"], np.mean(limits), rtol=1e-12)
-    scores = [theory.score(mixture, jnp.asarray(f), jnp.asarray(t)) for f, t in zip(phi, y, strict=True)]
+    scores = [theory.line_score(mixture, jnp.asarray(f), jnp.asarray(t)) for f, t in zip(phi, y, strict=True)]
     gradients = [float(s[0] - s[1]) * row for s, row in zip(scores, phi, strict=True)]
     np.testing.assert_allclose(values["information"], sum(np.outer(g, g) for g in gradients), rtol=1e-11)
 
@@ -190,7 +190,7 @@ def test_bayes_misclassification_is_that_of_map_labels(name: str) -> None:
     y = np.linspace(lines.min() - 9 * sigma.max(), lines.max() + 9 * sigma.max(), 40_001)
     exact = 1 - np.trapezoid([best(v) for v in y[::4]], y[::4])
     np.testing.assert_allclose(found, exact, atol=1e-3)
-    assert found <= float(theory.misclassification(mixture, phi)) + 1e-3
+    assert found <= float(theory.least_misclassification(mixture, phi)) + 1e-3
 
 
 def test_fitted_rate_finds_a_power_law_and_its_interval_covers() -> None:

@@ -251,11 +251,11 @@ def _coordinate(values: Sequence[Any]) -> np.ndarray:
 
 
 def _mean(summary: Summary) -> np.ndarray:
-    return np.where(summary.count > 0, summary.mean, np.nan)
+    return np.where(summary.n > 0, summary.mean, np.nan)
 
 
 def _numbers(summary: Summary) -> dict[str, np.ndarray]:
-    n = summary.count
+    n = summary.n
     some = n > 0
     numbers = {
         "mean": _mean(summary),

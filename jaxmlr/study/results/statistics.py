@@ -24,7 +24,7 @@ class Sketch(NamedTuple):
 class Summary(NamedTuple):
     """Statistics over trials of an array of numbers, each a cell; fields but the last have its shape."""
 
-    count: np.ndarray  # type: ignore[assignment]  # finite values
+    n: np.ndarray  # finite values
     mean: np.ndarray
     m2: np.ndarray  # sum of squared deviations from the mean
     minimum: np.ndarray
@@ -53,16 +53,16 @@ def summarise(values: np.ndarray) -> Summary:
 
 def merge(a: Summary, b: Summary) -> Summary:
     """Statistics of two disjoint sets of trials together."""
-    count = a.count + b.count
+    count = a.n + b.n
     shift = b.mean - a.mean
-    share = b.count / np.maximum(count, 1)
+    share = b.n / np.maximum(count, 1)
     keys, where = np.unique(np.concatenate([a.sketch.keys, b.sketch.keys]), return_inverse=True)
     counts = np.zeros(len(keys), np.int64)
     np.add.at(counts, where, np.concatenate([a.sketch.counts, b.sketch.counts]))
     return Summary(
         count,
         a.mean + shift * share,
-        a.m2 + b.m2 + shift**2 * a.count * share,
+        a.m2 + b.m2 + shift**2 * a.n * share,
         np.minimum(a.minimum, b.minimum),
         np.maximum(a.maximum, b.maximum),
         Sketch(keys, counts),
@@ -71,19 +71,19 @@ def merge(a: Summary, b: Summary) -> Summary:
 
 def standard_error(summary: Summary) -> np.ndarray:
     """Of the mean: sqrt(m2 / (n (n - 1))); NaN for fewer than two values."""
-    n = summary.count.astype(np.float64)
+    n = summary.n.astype(np.float64)
     return np.sqrt(summary.m2 / np.where(n > 1, n * (n - 1), np.nan))
 
 
 def quantile(summary: Summary, q: float) -> np.ndarray:
     """The q-quantile, linear between order statistics as `numpy.quantile` has it; NaN without values."""
-    position = q * np.maximum(summary.count - 1, 0)
+    position = q * np.maximum(summary.n - 1, 0)
     low = np.floor(position).astype(np.int64)
-    high = np.minimum(low + 1, np.maximum(summary.count - 1, 0))
+    high = np.minimum(low + 1, np.maximum(summary.n - 1, 0))
     value = _order_statistic(summary, low)
     value = value + (position - low) * (_order_statistic(summary, high) - value)
     clipped = np.clip(value, summary.minimum, summary.maximum)
-    return np.where(summary.count > 0, clipped, np.nan)
+    return np.where(summary.n > 0, clipped, np.nan)
 
 
 def _order_statistic(summary: Summary, rank: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def _order_statistic(summary: Summary, rank: np.ndarray) -> np.ndarray:
     keys, counts = summary.sketch
     if not len(keys):
         return np.zeros(rank.shape)
-    cells = summary.count.reshape(-1)
+    cells = summary.n.reshape(-1)
     before = np.cumsum(cells) - cells  # values in earlier cells
     cumulative = np.cumsum(counts)
     wanted = np.minimum(before.reshape(rank.shape) + rank, cumulative[-1] - 1)

@@ -43,7 +43,7 @@ def test_blocks_in_any_split_and_order_are_the_whole(values, cuts, seed):
     order = np.random.default_rng(seed).permutation(len(parts))
     found, expected = merged([parts[k] for k in order]), statistics.summarise(whole)
     kept = whole[np.isfinite(whole)]
-    assert found.count == expected.count == len(kept)
+    assert found.n == expected.n == len(kept)
     np.testing.assert_array_equal(found.sketch.keys, expected.sketch.keys)
     np.testing.assert_array_equal(found.sketch.counts, expected.sketch.counts)
     if len(kept):
@@ -84,7 +84,7 @@ def test_cells_do_not_mix():
     found = merged([values[..., :20], values[..., 20:]])
     expected = np.quantile(values, 0.25, axis=-1)
     np.testing.assert_allclose(statistics.quantile(found, 0.25), expected, rtol=5e-4)
-    assert found.count.tolist() == [[50] * 3, [50, 50, 0]]
+    assert found.n.tolist() == [[50] * 3, [50, 50, 0]]
 
 
 def test_one_value_has_no_standard_error_and_none_no_quantile():

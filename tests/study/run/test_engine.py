@@ -158,7 +158,8 @@ def test_theory_is_the_limit_averaged_over_the_regressors(rich, rich_results, ag
         for metric, curve in (("misclassification", wrong), ("within_cluster_error", square)):
             mean = (np.cumsum(curve, axis=1) / n).mean(axis=0)[at]
             np.testing.assert_allclose(found[f"{metric}_theory"], mean, rtol=1e-9)
-        scores = np.array(jax.vmap(jax.vmap(lambda f, y, m=truth: theory.score(m, f, y)))(data.phi, data.y))
+        score = jax.vmap(jax.vmap(lambda f, y, m=truth: theory.line_score(m, f, y)))
+        scores = np.array(score(data.phi, data.y))
         gradient = (scores[..., :1] - scores[..., 1:]) * np.asarray(data.phi)
         total = np.cumsum(np.einsum("tni,tnj->nij", gradient, gradient), axis=0) / rich.trials
         bound = theory.cramer_rao(total[at], 1)
