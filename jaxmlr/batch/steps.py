@@ -9,7 +9,7 @@ from jax import lax
 from jaxmlr._xla.linear import dot
 from jaxmlr._xla.materialise import stored
 from jaxmlr.batch.constraints import Constraints, MStepOptions
-from jaxmlr.batch.moments import PartialMoments, Moments, moments, total
+from jaxmlr.batch.moments import Moments, PartialMoments, moments, total
 from jaxmlr.batch.rows import Rows
 from jaxmlr.mixture import Mixture
 
