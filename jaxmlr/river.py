@@ -11,7 +11,7 @@ from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.mixture import Mixture
 
 
-class MixtureRegressor:
+class MixtureOfLinearRegressions:
     """A recursive method behind the interface of river's regressors, whose package it does not need.
 
     A row is a mapping from names to numbers. Its names are those of the first row, in sorted order; one that

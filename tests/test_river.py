@@ -6,7 +6,7 @@ import pytest
 
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.stream import OnlineFit
-from jaxmlr.river import MixtureRegressor
+from jaxmlr.river import MixtureOfLinearRegressions
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def rows():
 @pytest.mark.parametrize(("method", "components"), [("least_squares", 1), ("recursive_em", 2)])
 def test_rows_one_by_one_are_the_stream(rows, method, components):
     x, y = rows
-    model = MixtureRegressor(components, method=method, seed=1)
+    model = MixtureOfLinearRegressions(components, method=method, seed=1)
     assert model.predict_one({"b": 1.0}) == 0
     for row, answer in zip(x, y, strict=True):
         model.learn_one({"b": row[1], "a": row[0]}, answer)
@@ -37,14 +37,14 @@ def test_rows_one_by_one_are_the_stream(rows, method, components):
 
 
 def test_least_squares_is_exact_from_as_many_rows_as_coefficients_on():
-    model = MixtureRegressor(1, method="least_squares")
+    model = MixtureOfLinearRegressions(1, method="least_squares")
     for x in (1.0, 2.0, 4.0):
         model.learn_one({"x": x}, 1e6 - 3 * x)
     np.testing.assert_allclose(model.predict_one({"x": 10.0}), 1e6 - 30, rtol=1e-12)
 
 
 def test_bad_rows_are_refused():
-    model = MixtureRegressor(1, method="least_squares")
+    model = MixtureOfLinearRegressions(1, method="least_squares")
     with pytest.raises(ValueError, match="before the first row"):
         model.predict_proba_one({"a": 1.0}, 1.0)
     model.learn_one({"a": 1.0}, 1.0)
@@ -53,4 +53,4 @@ def test_bad_rows_are_refused():
     with pytest.raises(ValueError, match="x must be finite"):
         model.predict_one({"a": np.inf})
     with pytest.raises(ValueError, match="has 2 components, not 3"):
-        MixtureRegressor(3, method="fisher_scoring").learn_one({"a": 1.0}, 1.0)
+        MixtureOfLinearRegressions(3, method="fisher_scoring").learn_one({"a": 1.0}, 1.0)
