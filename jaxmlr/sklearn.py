@@ -103,7 +103,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         if len(y) < 2:
             raise ValueError(f"at least 2 rows must have a positive weight, not {len(y)}")
         units = Units.of(phi, y, 0 if self.fit_intercept else None, weight=weight)
-        found = methods.batch(
+        result = methods.batch(
             self.method,
             *units.apply(phi, y),
             self.n_components,
@@ -112,12 +112,12 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             **dict(self.options or {}),
         )
         with jax.enable_x64(True):
-            found = jax.tree.map(np.asarray, units.fit(found, weight.sum()))
-        self._adopt(found.mixture)
-        self.log_likelihood_ = float(found.log_likelihood)
-        self.converged_, self.n_iter_ = bool(found.converged), int(found.iterations)
-        self.result_ = str(found.result)
-        if not self.converged_ or found.spurious():
+            result = jax.tree.map(np.asarray, units.fit(result, weight.sum()))
+        self._adopt(result.mixture)
+        self.log_likelihood_ = float(result.log_likelihood)
+        self.converged_, self.n_iter_ = bool(result.converged), int(result.iterations)
+        self.result_ = str(result.result)
+        if not self.converged_ or result.spurious():
             warnings.warn(
                 f"{self.method} with n_components={self.n_components} on {len(y)} rows: {self.result_}",
                 ConvergenceWarning,

@@ -232,11 +232,11 @@ def bench(
     from jaxmlr.cli import bench
 
     host.use_all_cores()
-    found = bench.bench(dim, trials, steps, block)
+    measured = bench.bench(dim, trials, steps, block)
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(measured))
     else:
-        for key, value in found.items():
+        for key, value in measured.items():
             print(f"{key:24} {value:,}" if isinstance(value, int | float) else f"{key:24} {value}")
 
 

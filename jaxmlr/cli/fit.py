@@ -49,8 +49,8 @@ def fit(
             raise ValueError(
                 f"--components {components}: {method} takes one number; a range needs a batch method"
             )
-        found = _stream(data, response, formula, counts[0], method, seed, out, kind, reading)
-        _print(found)
+        streamed = _stream(data, response, formula, counts[0], method, seed, out, kind, reading)
+        _print(streamed)
         return
     design, rows = Design.learn(read.read(data, reading), response, formula)
     fitted = fit_rows(design, rows, counts, method, seed, criterion)
@@ -68,10 +68,10 @@ def _counts(text: str) -> list[int]:
     if not re.fullmatch(r"[0-9]{1,3}(:[0-9]{1,3})?", text):
         raise ValueError(f"--components must be a number or a range as 1:5, not {text!r}")
     first, _, last = text.partition(":")
-    found = list(range(int(first), int(last or first) + 1))
-    if not found or found[0] < 1:
+    counts = list(range(int(first), int(last or first) + 1))
+    if not counts or counts[0] < 1:
         raise ValueError(f"--components must be at least 1 and rise, not {text!r}")
-    return found
+    return counts
 
 
 def _stream(
@@ -95,41 +95,41 @@ def _stream(
     )
     terminal = sys.stderr.isatty()
     labels = None if out is None else report.LabelFile(out / "labels.csv")
-    found = None
+    streamed = None
     try:
         with Progress(*columns, console=Terminal(stderr=True), disable=not terminal) as progress:
             task = progress.add_task(method, total=total)
             stream = fit_stream(data, response, formula, components, method, seed, reading=reading)
-            for found, rows, given in stream:
+            for streamed, rows, given in stream:
                 if labels is not None:
                     labels.add(rows, given)
-                progress.update(task, completed=found.used + found.dropped)
+                progress.update(task, completed=streamed.used + streamed.dropped)
     finally:
         if labels is not None:
             labels.close()
-    if found is None:
+    if streamed is None:
         raise ValueError(f"{data} has no rows")
     if out is not None and labels is not None:
         say(str(labels.path))
-        say(str(report.save(report.coefficients(found), out / f"coefficients.{kind}")))
-    return found
+        say(str(report.save(report.coefficients(streamed), out / f"coefficients.{kind}")))
+    return streamed
 
 
-def _print(found: TableFit | StreamFit) -> None:
+def _print(result: TableFit | StreamFit) -> None:
     console = Terminal(width=None if sys.stdout.isatty() else 240)
-    for table in report.printed(found):
+    for table in report.printed(result):
         console.print(table)
-    for line in report.lines(found):
+    for line in report.lines(result):
         say(line)
 
 
-def _save(found: TableFit, out: Path, kind: str) -> None:
-    for path in report.write(found, out, kind):
+def _save(result: TableFit, out: Path, kind: str) -> None:
+    for path in report.write(result, out, kind):
         say(str(path))
     try:
         from jaxmlr.fitting.tables import picture
     except ModuleNotFoundError as error:
         say(f"no picture: {error}; pip install 'jaxmlr[plot]'", file=sys.stderr)
         return
-    for path in picture.save(found, out):
+    for path in picture.save(result, out):
         say(str(path))

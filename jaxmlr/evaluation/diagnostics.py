@@ -175,8 +175,8 @@ def _upper(estimator: Estimator, before: Any, row: Row) -> jax.Array:
         before.scale, float(jnp.finfo(before.scale.dtype).max) ** 0.125
     )  # powers of it are finite
     nothing = jax.tree.map(jnp.zeros_like, row)
-    found: jax.Array = plain_step(estimator)(before._replace(scale=huge), nothing)[0].scale
-    return found
+    scale: jax.Array = plain_step(estimator)(before._replace(scale=huge), nothing)[0].scale
+    return scale
 
 
 def report(state: DiagnosedState) -> Report:
@@ -263,24 +263,24 @@ def _evidence(h: jax.Array, S: jax.Array) -> jax.Array:
     return (jnp.cbrt(W / freedom) - (1 - part)) / jnp.sqrt(part)
 
 
-def advice(found: Report) -> list[str]:
+def advice(diagnosis: Report) -> list[str]:
     """A sentence for every alarm that is on, with the setting to change; an empty list if none is.
 
     Args:
-      found: a concrete Report of one run.
+      diagnosis: a concrete Report of one run.
 
     Raises:
       ValueError: a batch of reports.
     """
-    if np.ndim(found.excitation):
-        raise ValueError(f"found must be one report, not a batch of shape {np.shape(found.excitation)}")
-    numbers = {name: float(np.asarray(value)) for name, value in found._asdict().items()}
+    if np.ndim(diagnosis.excitation):
+        raise ValueError(f"diagnosis must be one report, not of shape {np.shape(diagnosis.excitation)}")
+    numbers = {name: float(np.asarray(value)) for name, value in diagnosis._asdict().items()}
     return [f"{FINDINGS[name].format(**numbers)}: {ADVICE[name]}" for name in ALARMS if numbers[name]]
 
 
 def values(state: DiagnosedState) -> dict[str, jax.Array]:
     """The report under the names of `METRICS`, as numbers of one dtype; alarms are 0 or 1."""
-    found = report(state)._asdict()
-    dtype = found["excitation"].dtype
-    alarms = {f"alarm_{name}": found[name].astype(dtype) for name in ALARMS}
-    return {name: found[name] for name in NUMBERS} | alarms
+    values = report(state)._asdict()
+    dtype = values["excitation"].dtype
+    alarms = {f"alarm_{name}": values[name].astype(dtype) for name in ALARMS}
+    return {name: values[name] for name in NUMBERS} | alarms

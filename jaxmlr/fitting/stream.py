@@ -42,7 +42,7 @@ class OnlineFit:
         _check.observations(phi, y, gaps=True)
         if phi.shape[1] != self.dim:
             raise ValueError(f"phi must have {self.dim} columns, not {phi.shape[1]}")
-        found = []
+        pieces = []
         with self._precision():
             for first in range(0, len(y), BLOCK):
                 part, answers = phi[first : first + BLOCK], y[first : first + BLOCK]
@@ -50,9 +50,9 @@ class OnlineFit:
                 padded = np.zeros((BLOCK, self.dim), self.dtype), np.zeros(BLOCK, self.dtype)
                 padded[0][:n], padded[1][:n] = part, answers
                 self.state, info = _advance(self.estimator, self.state, *padded, n)
-                found.append((info, n))
-        labels = [np.empty(0, np.int32), *(np.asarray(info.label)[:n] for info, n in found)]
-        residuals = [np.empty(0, self.dtype), *(np.asarray(info.residual)[:n] for info, n in found)]
+                pieces.append((info, n))
+        labels = [np.empty(0, np.int32), *(np.asarray(info.label)[:n] for info, n in pieces)]
+        residuals = [np.empty(0, self.dtype), *(np.asarray(info.residual)[:n] for info, n in pieces)]
         given: list[Any] = [np.concatenate(labels), np.concatenate(residuals)]
         return Info(*given)
 

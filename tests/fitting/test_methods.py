@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxmlr import registry
+from jaxmlr import registry, river
 from jaxmlr.fitting import methods
-from jaxmlr.river import MixtureOfLinearRegressions
 from jaxmlr.sklearn import MixtureOfLinearRegressions
 
 OWN = """
@@ -75,7 +74,7 @@ def test_a_recursive_method_by_its_path_is_that_method(own, rows, function, regi
     ours = MixtureOfLinearRegressions(components, method=path, random_state=0).fit(x, y)
     np.testing.assert_array_equal(ours.coef_, theirs.coef_)
     ours.partial_fit(x, y)  # a recursive method has it
-    one_by_one = [MixtureOfLinearRegressions(components, method=method) for method in (path, registered)]
+    one_by_one = [river.MixtureOfLinearRegressions(components, method=m) for m in (path, registered)]
     for model in one_by_one:
         for value, answer in zip(x[:5, 0], y[:5], strict=True):
             model.learn_one({"x": value}, answer)

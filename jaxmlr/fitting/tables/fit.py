@@ -128,7 +128,7 @@ def fit_rows(
     whole = rows.phi, rows.y
     scaled = units.apply(*whole)
     n, d = rows.phi.shape
-    found: dict[int, Fit] = {}
+    fits: dict[int, Fit] = {}
     values, advice = {}, []
     with host.float64():
         for count in components:
@@ -143,7 +143,7 @@ def fit_rows(
                 continue
             if not one.converged:
                 advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
-            one = found[count] = _by_weight(one)
+            one = fits[count] = _by_weight(one)
             here = units.fit(one, n)
             values[count] = {
                 "log_likelihood": float(here.log_likelihood),
@@ -151,15 +151,15 @@ def fit_rows(
                 "bic": float(bic(here, n)),
                 "icl": float(bic(here, n)) - 2 * _sureness(here.mixture, rows),
             }
-        if not found:
+        if not fits:
             most = max(components)
             raise ValueError(
-                f"{n} rows do not carry {most} components: every optimum found is spurious; try fewer"
+                f"{n} rows do not carry {most} components: every optimum fits is spurious; try fewer"
             )
         criteria = pd.DataFrame.from_dict(values, orient="index").rename_axis("components")
         best = int(criteria[criterion].idxmin())
-        fit: Fit = jax.tree.map(np.asarray, units.fit(found[best], n))
-        matrix = units.covariance(found[best].mixture, np.asarray(covariance(found[best], *scaled)))
+        fit: Fit = jax.tree.map(np.asarray, units.fit(fits[best], n))
+        matrix = units.covariance(fits[best].mixture, np.asarray(covariance(fits[best], *scaled)))
     errors = errors_of(fit, matrix)
     lower, upper = confidence_intervals(fit, errors)
     posterior = evaluate.posterior(fit.mixture, *whole)
@@ -167,7 +167,7 @@ def fit_rows(
         advice.append("no standard errors: the information is singular at this optimum")
     if best > 1:
         advice.extend(_doubts(rows, fit, posterior))
-        alone = methods.batch("fit", *scaled, 1, seed) if 1 not in found else found[1]
+        alone = methods.batch("fit", *scaled, 1, seed) if 1 not in fits else fits[1]
         with host.float64():
             alone_bic = float(bic(units.fit(alone, n), n))
         if alone_bic < criteria.loc[best, "bic"]:

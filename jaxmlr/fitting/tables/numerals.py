@@ -126,20 +126,20 @@ def numbers(text: "pd.Series[Any]", marks: Marks) -> "tuple[pd.Series[Any], str]
     if not all(map(pattern.fullmatch, present.iloc[:100])):
         return None
     matches = [pattern.fullmatch(entry) for entry in present]
-    found = [match for match in matches if match is not None and any(map(str.isdigit, match["number"]))]
-    if len(found) < len(present):
+    parsed = [match for match in matches if match is not None and any(map(str.isdigit, match["number"]))]
+    if len(parsed) < len(present):
         return None
-    currencies = {match["before"] + match["within"] + match["after"] for match in found}
+    currencies = {match["before"] + match["within"] + match["after"] for match in parsed}
     if len(currencies - {""}) > 1 or any(len(each) > 1 for each in currencies):
         return None
     plain = str.maketrans({mark: "" for mark in groups} | {marks.decimal: ".", "d": "e", "D": "e"})
     values = [
         float(("-" if match["sign"] in ("-", "\u2212") else "") + match["number"].translate(plain))
-        for match in found
+        for match in parsed
     ]
     taken = ["currency signs"] * bool(currencies - {""})
     said = [f"{', '.join(map(repr, missing))} stands for a missing entry"] if missing else []
-    groupings = sorted({match["group"] for match in found} - {None})
+    groupings = sorted({match["group"] for match in parsed} - {None})
     taken += [f"thousands {mark!r}" for mark in groupings]
     series = pd.Series(values, index=present.index, dtype=np.float64).reindex(text.index)
     said += [f"{' and '.join(taken)} are taken off"] if taken else []

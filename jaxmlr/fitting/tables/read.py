@@ -51,8 +51,8 @@ def read(source: str | Path, reading: Reading | None = None) -> pd.DataFrame:
     with _named(source):
         if _is_arrow(source):
             return _finished(_from_arrow(_arrow_table(source)), 0, None, reading)
-        with _text(source, reading) as (lines, found):
-            return _finished(pd.read_csv(lines, **_arguments(found, reading)), 0, found, reading)
+        with _text(source, reading) as (lines, recognised):
+            return _finished(pd.read_csv(lines, **_arguments(recognised, reading)), 0, recognised, reading)
 
 
 def chunks(
@@ -88,11 +88,11 @@ def chunks(
                 yield _finished(_from_arrow(table.slice(seen, rows)), seen, None, reading)
             seen = len(table)
         else:
-            with _text(source, reading) as (lines, found):
-                arguments = _arguments(found, reading) | {"dtype": dict.fromkeys(texts, str)}
+            with _text(source, reading) as (lines, recognised):
+                arguments = _arguments(recognised, reading) | {"dtype": dict.fromkeys(texts, str)}
                 with pd.read_csv(lines, chunksize=rows, **arguments) as reader:
                     for piece in reader:
-                        yield _finished(piece, seen, found, reading, texts)
+                        yield _finished(piece, seen, recognised, reading, texts)
                         seen += len(piece)
     if not seen:
         raise ValueError(f"{_name(source)} has no rows")
@@ -107,25 +107,25 @@ def rows_in(source: str | Path) -> int | None:
 
 
 def _finished(
-    frame: pd.DataFrame, seen: int, found: Dialect | None, reading: Reading, texts: Collection[str] = ()
+    frame: pd.DataFrame, seen: int, recognised: Dialect | None, reading: Reading, texts: Collection[str] = ()
 ) -> pd.DataFrame:
     """Numbers out of texts, days out of dates on request, no column without a name."""
-    notes = list(found.notes) if found else []
+    notes = list(recognised.notes) if recognised else []
     frame.columns = frame.columns.map(str)
     if frame.columns.has_duplicates:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise ValueError(f"two columns are called {twice!r}; give one of them another name")
     frame = frame.set_axis(pd.RangeIndex(seen + 1, seen + 1 + len(frame)))
     nameless = [name for name in frame.columns if _NAMELESS.fullmatch(name)]
-    known = found.names if found else frame.columns
+    known = recognised.names if recognised else frame.columns
     notes += [f"column {name!r} counts or names rows; it is left out" for name in nameless if name in known]
     converted = {}
     for name in frame.columns.difference([*nameless, *texts], sort=False):
         values = frame[name]
-        if found is None and reading.missing:
+        if recognised is None and reading.missing:
             values = values.mask(_stand_for_none(values, reading.missing))
         if values.dtype == object or pd.api.types.is_string_dtype(values.dtype):
-            values, said = _numbers(values, found, reading)
+            values, said = _numbers(values, recognised, reading)
             notes += [said] if said else []
         elif reading.dates and pd.api.types.is_datetime64_any_dtype(values.dtype):
             values, said = numerals.days(values), f"column {name!r}: dates are days since 1970-01-01"
@@ -143,7 +143,7 @@ def _stand_for_none(values: "pd.Series[Any]", missing: Collection[str]) -> "pd.S
 
 
 def _numbers(
-    values: "pd.Series[Any]", found: Dialect | None, reading: Reading
+    values: "pd.Series[Any]", recognised: Dialect | None, reading: Reading
 ) -> "tuple[pd.Series[Any], str]":
     """A column of texts or objects as numbers, where all of its entries are numbers or truth values."""
     present = values.dropna()
@@ -153,8 +153,8 @@ def _numbers(
         return values, ""
     if reading.dates and len(present) and numerals.looks_like_dates(present):
         return numerals.days(values), f"column {values.name!r}: dates are days since 1970-01-01"
-    if len(present) and found:
-        parsed = numerals.numbers(values, found.marks)
+    if len(present) and recognised:
+        parsed = numerals.numbers(values, recognised.marks)
         if parsed is not None:
             numbers, done = parsed
             return numbers, f"column {values.name!r}: {done}" if done else ""
@@ -190,13 +190,13 @@ def _arrow_table(source: str | Path) -> pa.Table:
             return pa.ipc.open_stream(file).read_all()
 
 
-def _arguments(found: Dialect, reading: Reading) -> dict[str, Any]:
-    names = [each or f"Unnamed: {i}" for i, each in enumerate(found.names)]
-    same = found.marks.decimal == found.separator  # such numbers are in quotes, and read as text
+def _arguments(recognised: Dialect, reading: Reading) -> dict[str, Any]:
+    names = [each or f"Unnamed: {i}" for i, each in enumerate(recognised.names)]
+    same = recognised.marks.decimal == recognised.separator  # such numbers are in quotes, and read as text
     return {
-        "sep": found.separator,
-        "decimal": "." if same else found.marks.decimal,
-        "quotechar": found.quote,
+        "sep": recognised.separator,
+        "decimal": "." if same else recognised.marks.decimal,
+        "quotechar": recognised.quote,
         "names": names,
         "header": None,
         "index_col": False,
@@ -213,12 +213,12 @@ def _text(source: str | Path, reading: Reading) -> Iterator[tuple[Any, Dialect]]
     with _opened(source) as file:
         sample = file.read(SAMPLE)
         rest = file.read(1)
-        found = dialect.recognise(sample, not rest, _name(source), reading)
+        recognised = dialect.recognise(sample, not rest, _name(source), reading)
         joined = io.BufferedReader(_Joined(sample + rest, file))
-        lines: Any = io.TextIOWrapper(joined, encoding=found.encoding, newline="")
-        if found.first:
-            lines = _Lines(lines, found.first, None)
-        yield (_Lines(lines, 0, found.comment) if found.comment else lines), found
+        lines: Any = io.TextIOWrapper(joined, encoding=recognised.encoding, newline="")
+        if recognised.first:
+            lines = _Lines(lines, recognised.first, None)
+        yield (_Lines(lines, 0, recognised.comment) if recognised.comment else lines), recognised
 
 
 @contextmanager

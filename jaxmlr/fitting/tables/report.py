@@ -15,35 +15,35 @@ from jaxmlr.fitting.tables.fit import StreamFit, TableFit, as_table
 _CRITERIA = {"log_likelihood": "log-likelihood", "aic": "AIC", "bic": "BIC", "icl": "ICL"}
 
 
-def coefficients(found: TableFit | StreamFit) -> pd.DataFrame:
+def coefficients(result: TableFit | StreamFit) -> pd.DataFrame:
     """The parameters as a tidy table, with standard errors and intervals where there are any."""
-    if isinstance(found, StreamFit):
-        return as_table(found.design, found.mixture)
+    if isinstance(result, StreamFit):
+        return as_table(result.design, result.mixture)
     return as_table(
-        found.design,
-        found.fit.mixture,
-        standard_error=found.errors,
-        lower=found.lower,
-        upper=found.upper,
+        result.design,
+        result.fit.mixture,
+        standard_error=result.errors,
+        lower=result.lower,
+        upper=result.upper,
     )
 
 
-def posteriors(found: TableFit) -> pd.DataFrame:
+def posteriors(result: TableFit) -> pd.DataFrame:
     """For each row that was used: its number, response, label from 1, and posteriors.
 
     A response that has the name of another column keeps it; the other stands in parentheses, as "(label)".
     """
-    response = found.design.response
-    own = {"row": found.rows.rows, "label": found.labels + 1}
-    own |= {f"posterior_{k + 1}": column for k, column in enumerate(found.posterior.T)}
+    response = result.design.response
+    own = {"row": result.rows.rows, "label": result.labels + 1}
+    own |= {f"posterior_{k + 1}": column for k, column in enumerate(result.posterior.T)}
     named = {f"({name})" if name == response else name: column for name, column in own.items()}
     first, *others = named.items()
-    return pd.DataFrame(dict([first, (response, found.rows.y + found.rows.offset), *others]))
+    return pd.DataFrame(dict([first, (response, result.rows.y + result.rows.offset), *others]))
 
 
-def printed(found: TableFit | StreamFit) -> Iterator[Table]:
+def printed(result: TableFit | StreamFit) -> Iterator[Table]:
     """Tables for the terminal."""
-    values = coefficients(found)
+    values = coefficients(result)
     for component, part in values.groupby("component"):
         table = Table(title=f"component {component}", title_justify="left")
         table.add_column("term", no_wrap=True)
@@ -58,35 +58,35 @@ def printed(found: TableFit | StreamFit) -> Iterator[Table]:
                 cells += [f"{row.standard_error:.4g}", f"{row.lower:.5g} to {row.upper:.5g}"]
             table.add_row(*cells)
         yield table
-    if isinstance(found, TableFit):
+    if isinstance(result, TableFit):
         table = Table(title="number of components", title_justify="left")
         for heading in ("K", *_CRITERIA.values()):
             table.add_column(heading, justify="right")
-        for count, row in found.criteria.iterrows():
+        for count, row in result.criteria.iterrows():
             table.add_row(str(count), *(f"{row[name]:.8g}" for name in _CRITERIA))
         yield table
 
 
-def lines(found: TableFit | StreamFit) -> Iterator[str]:
+def lines(result: TableFit | StreamFit) -> Iterator[str]:
     """What there is to say in sentences: rows, starts, and advice."""
-    dropped = found.dropped if isinstance(found, StreamFit) else found.rows.dropped
-    used = found.used if isinstance(found, StreamFit) else len(found.rows.y)
-    yield f"{found.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
-    yield from found.design.notes
-    if isinstance(found, TableFit):
-        yield _choice(found)
-        if found.fit.agreed is not None:
-            agreed = int(found.fit.agreed)
-            yield f"{found.starts} starts; {agreed} of the best, which went on, ended at this optimum"
-        yield from found.advice
+    dropped = result.dropped if isinstance(result, StreamFit) else result.rows.dropped
+    used = result.used if isinstance(result, StreamFit) else len(result.rows.y)
+    yield f"{result.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
+    yield from result.design.notes
+    if isinstance(result, TableFit):
+        yield _choice(result)
+        if result.fit.agreed is not None:
+            agreed = int(result.fit.agreed)
+            yield f"{result.starts} starts; {agreed} of the best, which went on, ended at this optimum"
+        yield from result.advice
 
 
-def _choice(found: TableFit) -> str:
+def _choice(result: TableFit) -> str:
     """Which number of components was taken, and by what."""
-    best, tried = len(found.fit.mixture.weights), list(found.criteria.index)
+    best, tried = len(result.fit.mixture.weights), list(result.criteria.index)
     if len(tried) == 1:
         return f"components: {best}, the only number tried; ordered from the heaviest"
-    values, name = found.criteria[found.criterion], _CRITERIA[found.criterion]
+    values, name = result.criteria[result.criterion], _CRITERIA[result.criterion]
     second = values.drop(best).idxmin()
     return (
         f"components: {best}, of {tried[0]} to {tried[-1]} the least {name}, {values[best]:.8g}"
@@ -94,14 +94,14 @@ def _choice(found: TableFit) -> str:
     )
 
 
-def provenance(found: TableFit, method: str, criterion: str, seed: int) -> dict[str, Any]:
+def provenance(result: TableFit, method: str, criterion: str, seed: int) -> dict[str, Any]:
     """How a fit came about, as plain values: what a saved model and a report say of it."""
-    fit, packages = found.fit, ("jaxmlr", "jax", "jaxlib", "numpy", "pandas", "formulaic")
-    criteria = found.criteria.reset_index().to_dict("records")
+    fit, packages = result.fit, ("jaxmlr", "jax", "jaxlib", "numpy", "pandas", "formulaic")
+    criteria = result.criteria.reset_index().to_dict("records")
     return {
-        "formula": found.design.formula,
-        "rows": len(found.rows.y),
-        "left_out": found.rows.dropped,
+        "formula": result.design.formula,
+        "rows": len(result.rows.y),
+        "left_out": result.rows.dropped,
         "method": method,
         "components": len(fit.mixture.weights),
         "criterion": criterion,
@@ -109,12 +109,12 @@ def provenance(found: TableFit, method: str, criterion: str, seed: int) -> dict[
         "seed": seed,
         "log_likelihood": float(fit.log_likelihood),
         "result": fit.result,
-        "advice": list(found.advice),
+        "advice": list(result.advice),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
     }
 
 
-def write(found: TableFit, folder: Path, kind: str) -> Iterator[Path]:
+def write(result: TableFit, folder: Path, kind: str) -> Iterator[Path]:
     """Write coefficients, posteriors with labels, and criteria as CSV or Parquet; yields the paths.
 
     Raises:
@@ -122,9 +122,9 @@ def write(found: TableFit, folder: Path, kind: str) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     named = {
-        "coefficients": coefficients(found),
-        "posteriors": posteriors(found),
-        "criteria": found.criteria.reset_index(),
+        "coefficients": coefficients(result),
+        "posteriors": posteriors(result),
+        "criteria": result.criteria.reset_index(),
     }
     for name, table in named.items():
         yield save(table, folder / f"{name}.{kind}")

@@ -42,7 +42,7 @@ def values(
     def fitted(row: tuple[jax.Array, Observation]) -> resolve.PrefixValues:
         trial, data = row
         start_key = noise.method_key(noise.key_words(key), trial)
-        found = {}
+        curves = {}
         for name, v in variants.items():
 
             def fit(own: Mapping[str, Any], v: Variant = v) -> dict[str, jax.Array]:
@@ -50,14 +50,14 @@ def values(
                 return _at_records(study, method, truth, data, start_key)
 
             own = options[name]
-            found[name] = jax.lax.map(fit, own) if own else jax.tree.map(lambda x: x[None], fit({}))
-        return found
+            curves[name] = jax.lax.map(fit, own) if own else jax.tree.map(lambda x: x[None], fit({}))
+        return curves
 
     def chunk(some: jax.Array) -> resolve.PrefixValues:
         # One fit at a time: its data stay in cache, and no fit waits for the slowest of many.
         data = chunks.in_chunks(lanes(draw), some, chunks.side_by_side(len(some), 0))
-        found: resolve.PrefixValues = jax.lax.map(fitted, (some, data))
-        return found
+        values: resolve.PrefixValues = jax.lax.map(fitted, (some, data))
+        return values
 
     most = max(1, ENTRIES // (longest * (problem.dim + 2)))
     size = max(k for k in range(1, min(most, len(trials)) + 1) if len(trials) % k == 0)
@@ -69,12 +69,12 @@ def _at_records(
     study: Study, method: resolve.Batch, truth: Mixture, data: Observation, key: jax.Array
 ) -> dict[str, jax.Array]:
     """Metrics of one method in one trial: metric -> (records,)."""
-    found = {}
+    at_prefix = {}
     for n in method.steps:
         part = jax.tree.map(lambda x, n=n: x[:n], data)
-        found[n] = _measured(tuple(study.metrics), method.fit(part.phi, part.y, key), truth, part)
-    missing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), found[method.steps[0]])
-    return jax.tree.map(lambda *x: jnp.stack(x), *(found.get(int(n), missing) for n in study.recorded))
+        at_prefix[n] = _measured(tuple(study.metrics), method.fit(part.phi, part.y, key), truth, part)
+    missing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), at_prefix[method.steps[0]])
+    return jax.tree.map(lambda *x: jnp.stack(x), *(at_prefix.get(int(n), missing) for n in study.recorded))
 
 
 def _measured(

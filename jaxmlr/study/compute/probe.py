@@ -105,9 +105,9 @@ def _block_seconds(study: Study, size: int) -> tuple[Program, float]:
     )
     made = Program(short, jax.local_devices()[0])
     made(0)
-    found = []
+    seconds = []
     for _ in range(3):
         began = time.perf_counter()
         made(0)
-        found.append(time.perf_counter() - began)
-    return made, min(found)
+        seconds.append(time.perf_counter() - began)
+    return made, min(seconds)

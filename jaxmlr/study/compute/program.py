@@ -183,10 +183,10 @@ def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
         names = tuple(study.metrics) if study.problem.noise is None else ()
         tracker = theory.track(truth, names, symmetric=study.problem.symmetric)
         values = lanes(lambda trial: _follow(here, {"limit": tracker}, trial)["limit"])(trials)
-        found = {name: jnp.mean(x, axis=0) for name, x in values.items()}
+        means = {name: jnp.mean(x, axis=0) for name, x in values.items()}
         if "scale" in study.metrics:
-            found["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
-        return found
+            means["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
+        return means
 
     return _everywhere(at, points)
 
@@ -214,8 +214,8 @@ class Program:
     @property
     def memory(self) -> int:
         """Bytes that the largest of the programs holds while it runs."""
-        found = [run.memory_analysis() for run, _ in self._cells]
-        return max((m.temp_size_in_bytes + m.output_size_in_bytes for m in found if m), default=0)
+        analyses = [run.memory_analysis() for run, _ in self._cells]
+        return max((m.temp_size_in_bytes + m.output_size_in_bytes for m in analyses if m), default=0)
 
     def __call__(self, first: int) -> Values:
         """Metrics, and `finite`, of a block: estimator -> metric -> (rows, records, trials)."""
@@ -223,23 +223,23 @@ class Program:
             running = [run(self._first(first), points) for run, points in self._cells]
             size = self._study.block_size
             computed = [jax.tree.map(lambda x: x[..., :size], jax.device_get(values)) for values in running]
-        found: Values = {}
+        values: Values = {}
         for name, places in ((name, places) for name, places in self._plan.places.items() if places):
             tables = [computed[at.cell][f"{name}#{at.variant}"] for at in places]
-            found[name] = {
+            values[name] = {
                 metric: np.stack(
                     [t[metric][at.problem, at.option] for t, at in zip(tables, places, strict=True)]
                 )
                 for metric in tables[0]
             }
         if ORACLE in computed[0] and self._plan.problems:
-            found[ORACLE] = {
+            values[ORACLE] = {
                 metric: np.stack(
                     [computed[at.cell][ORACLE][metric][at.problem, 0] for at in self._plan.problems]
                 )
                 for metric in computed[0][ORACLE]
             }
-        return found
+        return values
 
 
 def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarray]]:
@@ -258,15 +258,15 @@ def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarra
     def compute() -> dict[str, np.ndarray]:
         with jax.enable_x64(study.precision == "float64"):
             computed = [jax.device_get(run(points)) for run, points in programs]
-        found = {
+        reference = {
             name: np.stack([computed[at.cell][name][at.problem] for at in layout.problems])
             for name in computed[0]
             if all(name in table for table in computed)
         }
-        if "information" in found:
+        if "information" in reference:
             shares = 1 if study.problem.symmetric else len(study.problem.weights)
-            found["coefficient_error"] = theory.cramer_rao(found.pop("information"), shares)
-        return found
+            reference["coefficient_error"] = theory.cramer_rao(reference.pop("information"), shares)
+        return reference
 
     return compute
 
@@ -318,12 +318,12 @@ def program(study: Study, device: jax.Device, chosen: Chosen | None = None) -> P
         mine = _compiling.setdefault(key, threading.Lock())
     with mine:
         with _lock:
-            found = _programs.get(key)
-        if found is None:
-            found = Program(study, device, chosen)
+            compiled = _programs.get(key)
+        if compiled is None:
+            compiled = Program(study, device, chosen)
     with _lock:
-        _programs[key] = found
+        _programs[key] = compiled
         _programs.move_to_end(key)
         while len(_programs) > PROGRAMS:
             del _compiling[_programs.popitem(last=False)[0]]
-    return found
+    return compiled

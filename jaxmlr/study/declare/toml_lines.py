@@ -8,8 +8,8 @@ from jaxmlr.study.declare.errors import Path
 
 def line_of(text: str, path: Path) -> int | None:
     """The line, from 1, of the longest part of `path` that a TOML document has; None if it has none."""
-    found = lines(text)
-    return next((found[path[:k]] for k in range(len(path), 0, -1) if path[:k] in found), None)
+    numbers = lines(text)
+    return next((numbers[path[:k]] for k in range(len(path), 0, -1) if path[:k] in numbers), None)
 
 
 def lines(text: str) -> Mapping[Path, int]:

@@ -192,13 +192,13 @@ def best(
     stacked = values.stack(choice=list(over))
     where = stacked.fillna(np.inf).argmin("choice")
     errors = errors.stack(choice=list(over)).isel(choice=where)
-    found = {
+    variables = {
         "value": stacked.isel(choice=where).drop_vars(["choice", *over]),
         "se": errors.drop_vars(["choice", *over]),
     }
     chosen = {dim: stacked[dim].isel(choice=where).drop_vars(["choice", *over]) for dim in over}
-    found |= {f"best {dim}": x.rename(None) for dim, x in chosen.items()}
-    return xr.Dataset(found, attrs={"metric": metric, "statistic": statistic})
+    variables |= {f"best {dim}": x.rename(None) for dim, x in chosen.items()}
+    return xr.Dataset(variables, attrs={"metric": metric, "statistic": statistic})
 
 
 def to_dataframe(results: xr.Dataset, *, trials: bool = False) -> Any:

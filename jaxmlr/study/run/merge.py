@@ -109,11 +109,11 @@ class Merger:
                     self._last = name, self._store.load(name)
                 yield self._last[1]
 
-    def _merge(self, found: Values) -> None:
-        lost = {name: table["finite"] == 0 for name, table in found.items()}
+    def _merge(self, values: Values) -> None:
+        lost = {name: table["finite"] == 0 for name, table in values.items()}
         exact = {
             name: {m: np.where(lost[name], np.nan, x) for m, x in table.items() if m != "finite"}
-            for name, table in found.items()
+            for name, table in values.items()
         }
         totals = self.totals
         for name, table in exact.items():

@@ -55,9 +55,9 @@ def published(folder: Path) -> xr.Dataset | None:
     if not path.exists() and not path.is_symlink():
         return None
     try:
-        found, listed = _digests(path), _listed(folder / "results.json")
-        if found not in listed:
-            say(f"{_broken(path, found, listed)} is damaged", file=sys.stderr)
+        present, listed = _digests(path), _listed(folder / "results.json")
+        if present not in listed:
+            say(f"{_broken(path, present, listed)} is damaged", file=sys.stderr)
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -121,11 +121,11 @@ def _listed(sums: Path) -> list[Digests]:
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
-def _broken(path: Path, found: Digests, listed: list[Digests]) -> Path:
+def _broken(path: Path, present: Digests, listed: list[Digests]) -> Path:
     """The first file that is not as it was written."""
     if not listed:
         return path.parent / "results.json"
     expected = listed[-1]
     return path / next(
-        name for name in sorted({*found, *expected}, key=str) if found.get(name) != expected.get(name)
+        name for name in sorted({*present, *expected}, key=str) if present.get(name) != expected.get(name)
     )
