@@ -75,8 +75,7 @@ BAD = [
     (PHI[0], Y, r"phi must have shape \(n, d\) and y shape \(n,\), not \(2,\) and \(4,\)"),
     (PHI, PHI, r"y shape \(n,\), not \(4, 2\) and \(4, 2\)"),
     (PHI, Y[:3], r"not \(4, 2\) and \(3,\)"),
-    (PHI.astype(int), Y, "phi must hold floating-point numbers, not int64"),
-    (PHI, Y.astype(bool), "y must hold floating-point numbers, not bool"),
+    (PHI, Y.astype(bool), "y must hold real numbers, not bool"),
 ]
 
 

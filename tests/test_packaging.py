@@ -18,7 +18,7 @@ BY_OTHERS = {"zarr", "h5netcdf", "h5py", "pandas", "pyarrow"}
 OPTIONAL = {"cluster": {"dask"}, "notebooks": {"ipykernel", "jupytext", "nbconvert"}}  # used, not imported
 PLOT = ("fitting/style.py", "cli/trial_picture.py", "fitting/tables/picture.py", "study/results/*.py")
 EXTRAS = {  # which files may import what an extra brings
-    "study": ("study/**/*.py", "cli/*.py", "_xla/cache.py", "fitting/tables/report.py"),
+    "study": ("study/**/*.py", "data/recorded.py", "cli/*.py", "_xla/cache.py", "fitting/tables/report.py"),
     "plot": PLOT,
     "data": ("fitting/**/*.py", "cli/*.py"),
     "sklearn": ("sklearn.py",),

@@ -90,12 +90,12 @@ class Study:
         """Turn tables into dataclasses and arrays into lists, and check everything."""
         for name in ("trials", "steps", "seed", "record", "block", "metrics", "grid", "keep"):
             object.__setattr__(self, name, plain_or_same(getattr(self, name)))
+        if not isinstance(self.problem, Mapping | Problem):
+            raise StudyError(("problem",), f"problem must be a table, not {self.problem!r}")
         declared = self.problem if isinstance(self.problem, Mapping) else vars(self.problem)
         sizes.check(self.record, self.block, plain_or_same(declared.get("coefficients")), self.grid)
         if isinstance(self.problem, Mapping):
             object.__setattr__(self, "problem", from_table(("problem",), Problem, self.problem))
-        if not isinstance(self.problem, Problem):
-            raise StudyError(("problem",), f"problem must be a table, not {self.problem!r}")
         self._check_fields()
         check.check_record(self.record, self.steps)
         self._check_metrics()

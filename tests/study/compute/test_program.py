@@ -71,7 +71,7 @@ def test_a_block_does_not_check_the_study_again(plain, plain_results, monkeypatc
 
 def test_two_functions_of_one_name_are_two_methods(plain, monkeypatch):
     made = []
-    monkeypatch.setattr(Program, "__init__", lambda self, study, device: made.append(study))
+    monkeypatch.setattr(Program, "__init__", lambda self, study, device, chosen: made.append(study))
     study = []
     for bound in (1.0, 2.0):
         table = {"a": {"method": lambda noise_variance, bound=bound: two_step(noise_variance, bound=bound)}}
