@@ -23,7 +23,7 @@ import optax
 import jaxmlr
 from jaxmlr import batch, processes
 from jaxmlr.batch import starts
-from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.fitting import style
 from jaxmlr.registry import COLOURS
 
@@ -40,7 +40,7 @@ def stream(make):
 
 
 def begin(kind, phi, y, key):
-    return starts.KINDS[kind](key, Data(phi, y, jnp.ones_like(y)), 2)
+    return starts.KINDS[kind](key, Rows(phi, y, jnp.ones_like(y)), 2)
 
 
 def em_from(kind):

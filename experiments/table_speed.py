@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxmlr.fitting.tables.design import Design, Observations
+from jaxmlr.fitting.tables.design import Design, TableRows
 from jaxmlr.fitting.tables.fit import fit_rows, fit_stream
 
 DIM, COMPONENTS = 10, 3
@@ -39,7 +39,7 @@ def main() -> None:
     for attempt in ("with compilation", "compiled"):
         x, y = table(given.rows, 0)
         design = Design("y ~ x", "y", names, names, {}, None)
-        rows = Observations(x, y, np.arange(1, given.rows + 1), 0)
+        rows = TableRows(x, y, np.arange(1, given.rows + 1), 0)
         began = time.perf_counter()
         found = fit_rows(design, rows, [COMPONENTS], "fit", 0)
         print(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxmlr._xla.jit import traced
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.outcome import Fit
-from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.mixture import Mixture
 
 ROWS = 16_384
@@ -33,7 +33,7 @@ def holds(rows: int, columns: int, components: int, constraints: Constraints, *v
     return simple and small and jax.default_backend() == "cpu" and not traced(*values)
 
 
-def filled(data: Data, key: jax.Array | None = None) -> Data:
+def filled(data: Rows, key: jax.Array | None = None) -> Rows:
     """The rows in arrays of `ROWS` rows and `COLUMNS` columns, in an order drawn by the key, if any."""
     phi, y, weight = map(np.asarray, data[:3])
     n, d = phi.shape
@@ -45,7 +45,7 @@ def filled(data: Data, key: jax.Array | None = None) -> Data:
     full = (np.zeros((ROWS, COLUMNS), phi.dtype), np.zeros(ROWS, y.dtype), np.zeros(ROWS, weight.dtype))
     full[0][:n, COLUMNS - d :], full[1][:n], full[2][:n] = phi[order], y[order], weight[order]
     whole = [jnp.asarray(array) for array in full]
-    return Data(whole[0], whole[1], whole[2], jnp.asarray(np.int32(d)))
+    return Rows(whole[0], whole[1], whole[2], jnp.asarray(np.int32(d)))
 
 
 def filled_fit(

@@ -16,7 +16,7 @@ from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.moments import Moments
 from jaxmlr.batch.outcome import Fit, with_ending
 from jaxmlr.batch.problem import prepare
-from jaxmlr.batch.rows import Rows
+from jaxmlr.batch.rows import PackedRows
 from jaxmlr.mixture import Mixture
 
 
@@ -184,7 +184,7 @@ class _State(NamedTuple):
 
 @functools.partial(wide_jit, static_argnames=("max_iterations", "constraints", "e_step"))
 def iterate(
-    rows: Rows,
+    rows: PackedRows,
     start: Mixture,
     options: MStepOptions,
     tolerance: jax.Array,
@@ -206,7 +206,7 @@ def iterate(
 
 
 def _climb(
-    rows: Rows,
+    rows: PackedRows,
     start: Mixture,
     options: MStepOptions,
     tolerance: jax.Array,

@@ -20,7 +20,7 @@ from jaxmlr.batch.outcome import BITS, Fit
 from jaxmlr.batch.problem import ridge_of, tolerance_of
 from jaxmlr.batch.rows import checked, counted_blocks, pack
 from jaxmlr.batch.spurious import distinct, plausible
-from jaxmlr.batch.starts.candidates import Data, line_variance
+from jaxmlr.batch.starts.candidates import Rows, line_variance
 from jaxmlr.batch.starts.kinds import KINDS
 from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.mixture import Mixture
@@ -136,11 +136,11 @@ def fit(
     if variance_floor is not None:
         _check.number("variance_floor", variance_floor, at_least=0)
         variance_floor = jnp.asarray(variance_floor, dtype)
-    data = Data(phi, y, weight)
+    data = Rows(phi, y, weight)
     part = data
     if len(y) > sample:
         rows = jax.random.choice(jax.random.fold_in(key, len(KINDS)), len(y), (sample,), replace=False)
-        part = Data(phi[rows], y[rows], weight[rows])
+        part = Rows(phi[rows], y[rows], weight[rows])
     if filled_up:
         ridge = jnp.asarray(np.pad(np.asarray(ridge), (capacity.COLUMNS - d, 0)))
     statics: dict[str, Any] = {
@@ -172,7 +172,7 @@ def fit(
     return best
 
 
-def _options(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
+def _options(data: Rows, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
     if variance_floor is None:
         variance_floor = 1e-6 * line_variance(data)
     least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
@@ -181,7 +181,7 @@ def _options(data: Data, ridge: jax.Array, variance_floor: jax.Array | None) -> 
 
 @functools.partial(wide_jit, static_argnames=("constraints", "max_iterations"))
 def _go_on(
-    data: Data,
+    data: Rows,
     best: Fit,
     ridge: jax.Array,
     variance_floor: jax.Array | None,
@@ -236,7 +236,7 @@ def _named(fit: Fit, used: jax.Array | None = None) -> Fit:
     static_argnames=("components", "kinds", "constraints", "screening", "finalists", "max_iterations"),
 )
 def _fit(
-    data: Data,
+    data: Rows,
     key: jax.Array,
     ridge: jax.Array,
     variance_floor: jax.Array | None,
@@ -256,7 +256,7 @@ def _fit(
     drawn = []
     few = data
     if data.columns is not None:
-        few = Data(data.phi[:DRAWN_FROM], data.y[:DRAWN_FROM], data.weight[:DRAWN_FROM], data.columns)
+        few = Rows(data.phi[:DRAWN_FROM], data.y[:DRAWN_FROM], data.weight[:DRAWN_FROM], data.columns)
     for number, (name, count) in enumerate(kinds):
         keys = jax.random.split(jax.random.fold_in(key, number), count)
         drawn.append(jax.vmap(lambda k, name=name: KINDS[name](k, few, components, used))(keys))
@@ -320,6 +320,6 @@ def _fit(
     return _judged(best, sound[0])._replace(agreed=jnp.sum(agree).astype(jnp.int32))
 
 
-def _rows(data: Data) -> jax.Array:
+def _rows(data: Rows) -> jax.Array:
     """How many rows count, (), in the dtype of the data; a multiple of the row weights is the same data."""
     return jnp.sum(data.weight > 0, dtype=jnp.int32).astype(data.y.dtype)

@@ -16,7 +16,7 @@ from jaxmlr.batch.constraints import Constraints
 from jaxmlr.batch.outcome import Fit, ending
 from jaxmlr.batch.parameters import Free, free
 from jaxmlr.batch.problem import prepare
-from jaxmlr.batch.rows import Rows
+from jaxmlr.batch.rows import PackedRows
 from jaxmlr.mixture import Mixture
 
 
@@ -96,7 +96,7 @@ _LBFGS = optax.lbfgs()
     static_argnames=("transformation", "max_iterations", "constraints"),
 )
 def _descend(
-    rows: Rows,
+    rows: PackedRows,
     start: Mixture,
     tolerance: jax.Array,
     *,
@@ -124,7 +124,7 @@ def _descend(
         # A line search of optax may probe float32 problems at float64 points.
         mixture = back(scaled(jax.tree.map(lambda leaf: leaf.astype(dtype), point), unit))
 
-        def add(total: jax.Array, part: Rows) -> tuple[jax.Array, None]:
+        def add(total: jax.Array, part: PackedRows) -> tuple[jax.Array, None]:
             return total - jnp.sum(part.weight * steps.log_density(part, mixture)), None
 
         total: jax.Array = lax.scan(add, jnp.zeros((), dtype), rows)[0]

@@ -18,8 +18,8 @@ from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.outcome import Fit, on_floor
 from jaxmlr.batch.parameters import free
-from jaxmlr.batch.rows import Rows, checked, counted_blocks, pack
-from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.rows import PackedRows, checked, counted_blocks, pack
+from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.mixture import Mixture
 
 
@@ -65,7 +65,7 @@ def covariance(
     own: Mixture | None = None
     held = capacity.holds(len(y), d, components, constraints, phi, y, weight, mixture, options)
     if held:
-        phi, y, weight, _ = capacity.filled(Data(phi, y, weight))
+        phi, y, weight, _ = capacity.filled(Rows(phi, y, weight))
         mixture, options, own = capacity.filled_fit(mixture, options)
     matrix: jax.Array
     if own is None:
@@ -98,7 +98,7 @@ def _filled_covariance(
 
 @functools.partial(jax.jit, static_argnames=("form", "constraints"))
 def _covariance(
-    rows: Rows,
+    rows: PackedRows,
     mixture: Mixture,
     options: MStepOptions | None,
     own: Mixture | None,
@@ -116,7 +116,7 @@ def _covariance(
     theta, unravel = ravel_pytree(point)
     background = None if options is None else options.outlier_density
 
-    def densities(theta: jax.Array, part: Rows) -> jax.Array:
+    def densities(theta: jax.Array, part: PackedRows) -> jax.Array:
         return steps.log_density(part, back(unravel(theta)), background)
 
     def prior(theta: jax.Array) -> jax.Array:
@@ -124,7 +124,7 @@ def _covariance(
         ridge = jnp.zeros(beta.shape[1], beta.dtype) if options is None else options.ridge
         return jnp.sum(beta * beta @ ridge / variance) / 2
 
-    def add(total: tuple[jax.Array, jax.Array], part: Rows) -> tuple[tuple[jax.Array, jax.Array], None]:
+    def add(total: tuple[jax.Array, jax.Array], part: PackedRows) -> tuple[tuple[jax.Array, jax.Array], None]:
         hessian = jax.hessian(lambda t: jnp.sum(part.weight * densities(t, part)))(theta)
         outer = jnp.zeros_like(hessian)
         if form == "sandwich":

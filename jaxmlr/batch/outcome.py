@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr.batch.constraints import Constraints, MStepOptions
-from jaxmlr.batch.rows import Rows
+from jaxmlr.batch.rows import PackedRows
 from jaxmlr.mixture import Mixture
 
 WORDS = {  # of the bits of `Fit.ending`, from the lowest; a fit may have several
@@ -72,7 +72,7 @@ def ending(**flags: jax.Array) -> jax.Array:
     return jnp.sum(jnp.stack(parts), dtype=jnp.int32)
 
 
-def with_ending(fit: Fit, rows: Rows, size: jax.Array) -> Fit:
+def with_ending(fit: Fit, rows: PackedRows, size: jax.Array) -> Fit:
     """A fit by EM with its `ending`: size (K,) is the weight of the rows in each component.
 
     Where squares of the rows underflow, or overflow, no step moves: that is not convergence.

@@ -10,14 +10,14 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxmlr import _check
 from jaxmlr.batch import steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
-from jaxmlr.batch.rows import Rows, checked, pack
+from jaxmlr.batch.rows import PackedRows, checked, pack
 from jaxmlr.mixture import Mixture
 
 
 class Problem(NamedTuple):
     """What a method that begins at a mixture works on."""
 
-    rows: Rows
+    rows: PackedRows
     start: Mixture  # of the rows' dtype, tied where the constraints tie it
     options: MStepOptions
     tolerance: jax.Array  # ()

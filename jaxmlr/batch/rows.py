@@ -14,7 +14,7 @@ GPU_LANES = 2048  # there a loop is a kernel, which takes that many threads time
 TILES = 4  # of a block, which then stays in the first cache with its products
 
 
-class Rows(NamedTuple):
+class PackedRows(NamedTuple):
     """Blocks of T tiles of L rows, the last padded with rows of weight 0; rows lie along the fast axes."""
 
     phi: jax.Array  # (blocks, d, T, L)
@@ -70,12 +70,12 @@ def _masked(values: ArrayLike, mask: ArrayLike) -> ArrayLike:
 
 
 @jax.jit
-def pack(phi: jax.Array, y: jax.Array, weight: jax.Array) -> Rows:
+def pack(phi: jax.Array, y: jax.Array, weight: jax.Array) -> PackedRows:
     """Rows of phi (n, d), y (n,) and weight (n,) in blocks of at most `TILES` tiles."""
-    return Rows(tiled(phi), tiled(y[:, None])[:, 0], tiled(weight[:, None])[:, 0])
+    return PackedRows(tiled(phi), tiled(y[:, None])[:, 0], tiled(weight[:, None])[:, 0])
 
 
-def counted_blocks(rows: Rows) -> jax.Array:
+def counted_blocks(rows: PackedRows) -> jax.Array:
     """How many blocks there are up to the last that holds a row that counts, () int32."""
     counts = jnp.any(rows.weight > 0, axis=(1, 2))
     return jnp.max(jnp.where(counts, jnp.arange(1, len(counts) + 1, dtype=jnp.int32), 0))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
 from jaxmlr.batch.outcome import Fit
-from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.steps import log_joint
 from jaxmlr.mixture import Mixture
 
@@ -13,7 +13,7 @@ NARROW = 0.1  # of the greatest sigma: wider components are not suspected
 LEVEL = 3.0  # log of how much rarer than once among all lines through d rows a sound component is
 
 
-def distinct(data: Data) -> jax.Array:
+def distinct(data: Rows) -> jax.Array:
     """Whether each row counts and repeats none before it, (n,): ten equal rows are one point of a line."""
     phi, y, weight = data[:3]
     d = phi.shape[1]
@@ -26,7 +26,7 @@ def distinct(data: Data) -> jax.Array:
     return jnp.zeros(y.shape, bool).at[order].set(first)
 
 
-def plausible(fit: Fit, data: Data, counts: jax.Array, used: jax.Array | None = None) -> jax.Array:
+def plausible(fit: Fit, data: Rows, counts: jax.Array, used: jax.Array | None = None) -> jax.Array:
     """Whether no component of a fit is one that chance explains, (); where variances are known, none is.
 
     With s the greatest sigma, let G_k = sum_i log f_i - log f_i(sigma_k = s) be what the likelihood gains

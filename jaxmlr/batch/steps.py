@@ -10,7 +10,7 @@ from jaxmlr._xla.linear import dot
 from jaxmlr._xla.materialise import stored
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.moments import Moments, PartialMoments, moments, total
-from jaxmlr.batch.rows import Rows
+from jaxmlr.batch.rows import PackedRows
 from jaxmlr.mixture import Mixture
 
 
@@ -32,7 +32,7 @@ def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
     )
 
 
-def log_density(part: Rows, mixture: Mixture, outlier_density: jax.Array | None = None) -> jax.Array:
+def log_density(part: PackedRows, mixture: Mixture, outlier_density: jax.Array | None = None) -> jax.Array:
     """Log density of each row of a block, (T, L), to be differentiated: matrix products stay such."""
     fitted = jnp.einsum("kd,dtl->ktl", mixture.coefficients, part.phi, precision="highest")
     density = jax.nn.logsumexp(log_joint(part.y[None] - fitted, mixture), axis=0)
@@ -49,13 +49,13 @@ def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array
     return both
 
 
-def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = None) -> Moments:
+def e_step(rows: PackedRows, mixture: Mixture, outlier_density: jax.Array | None = None) -> Moments:
     """E-step: moments weighted by the posterior under `mixture`, and the log-likelihood of `mixture`.
 
     `outlier_density` c joins the lines as an improper component of constant density, which has no moments.
     """
 
-    def block(part: Rows) -> PartialMoments:
+    def block(part: PackedRows) -> PartialMoments:
         phi, y, weight = part[:3]
         error, joint = residuals(phi, y, mixture)
         top = jnp.max(joint, axis=0)
@@ -72,10 +72,10 @@ def e_step(rows: Rows, mixture: Mixture, outlier_density: jax.Array | None = Non
     return total(block, rows._replace(blocks=None), rows.blocks)
 
 
-def hard_e_step(rows: Rows, mixture: Mixture) -> Moments:
+def hard_e_step(rows: PackedRows, mixture: Mixture) -> Moments:
     """Hard E-step: every row counts for its most probable component; the likelihood is that of the labels."""
 
-    def block(part: Rows) -> PartialMoments:
+    def block(part: PackedRows) -> PartialMoments:
         phi, y, weight = part[:3]
         error, joint = residuals(phi, y, mixture)
         component = jnp.arange(joint.shape[0], dtype=jnp.int32)
@@ -86,10 +86,10 @@ def hard_e_step(rows: Rows, mixture: Mixture) -> Moments:
     return total(block, rows._replace(blocks=None), rows.blocks)
 
 
-def given(rows: Rows, posterior: jax.Array) -> Moments:
+def given(rows: PackedRows, posterior: jax.Array) -> Moments:
     """Moments about the line 0, weighted by a posterior (blocks, K, T, L) that is given."""
 
-    def block(part: tuple[Rows, jax.Array]) -> PartialMoments:
+    def block(part: tuple[PackedRows, jax.Array]) -> PartialMoments:
         (phi, y, weight, _), posterior = part
         error = jnp.broadcast_to(y[None], posterior.shape)
         return moments(phi, error, posterior * weight[None], jnp.zeros_like(y))

@@ -15,7 +15,7 @@ from jaxmlr.data.processes import Process
 from jaxmlr.mixture import Mixture
 
 
-class Observation(NamedTuple):
+class SimulatedRow(NamedTuple):
     """What one step reveals, and the label that it hides."""
 
     phi: jax.Array  # (d,) regressor phi[n]
@@ -27,7 +27,7 @@ class Stream(NamedTuple):
     """One trial's data: `init() -> state`, then `step(state, n) -> (state, Observation)`, n = 1, 2, ..."""
 
     init: Callable[[], Any]
-    step: Callable[[Any, jax.Array], tuple[Any, Observation]]
+    step: Callable[[Any, jax.Array], tuple[Any, SimulatedRow]]
 
 
 def stream(
@@ -54,7 +54,7 @@ def stream(
     def init() -> Any:
         return process.init(noise.row(words, trial, 0, dim, dtype)[0])
 
-    def step(state: Any, n: jax.Array) -> tuple[Any, Observation]:
+    def step(state: Any, n: jax.Array) -> tuple[Any, SimulatedRow]:
         normals, uniform = noise.row(words, trial, n, dim + law.normals, dtype)
         state, phi = process.step(state, n.astype(dtype), normals[:dim])
         label = jnp.sum(uniform > threshold, dtype=jnp.int32)
@@ -63,7 +63,7 @@ def stream(
         y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * law.draw(normals[dim:], phi)
         if process.observe is not None:
             state = process.observe(state, phi, y)
-        return state, Observation(phi, y, label)
+        return state, SimulatedRow(phi, y, label)
 
     return Stream(init, step)
 
@@ -76,7 +76,7 @@ def simulate(
     *,
     trial: ArrayLike = 0,
     disturbance: Disturbance | None = None,
-) -> Observation:
+) -> SimulatedRow:
     """Draw a data set: the very data that trial `trial` of a study with this seed sees.
 
     A study with `seed = s` draws with `jax.random.key(s)`; trial t of it is `trial=t` here. The noise is

@@ -15,7 +15,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jaxmlr import _check
-from jaxmlr.data.simulate import Observation
+from jaxmlr.data.simulate import SimulatedRow
 from jaxmlr.estimator import Estimator, plain_step
 from jaxmlr.evaluation import diagnostics
 from jaxmlr.mixture import Mixture
@@ -201,7 +201,7 @@ class Tracker(NamedTuple):
     """
 
     init: Callable[[int, jax.Array, DTypeLike], Any]
-    step: Callable[[Any, jax.Array, Observation], Any]
+    step: Callable[[Any, jax.Array, SimulatedRow], Any]
     values: Callable[[Any, jax.Array], dict[str, jax.Array]]
 
 
@@ -252,7 +252,7 @@ def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tra
             (zero, zero) if "within_cluster_error" in wanted else None,
         )
 
-    def step(state: _Progress, n: jax.Array, observation: Observation) -> _Progress:
+    def step(state: _Progress, n: jax.Array, observation: SimulatedRow) -> _Progress:
         del n
         estimate, info = update(state.estimate, (observation.phi, observation.y))
         confusion, squares = state.confusion, state.squares

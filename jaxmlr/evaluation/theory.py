@@ -20,7 +20,7 @@ from jax.scipy.stats import norm
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
-from jaxmlr.data.simulate import Observation
+from jaxmlr.data.simulate import SimulatedRow
 from jaxmlr.evaluation.metrics import Tracker
 from jaxmlr.mixture import Mixture
 
@@ -132,7 +132,7 @@ def track(mixture: Mixture, metrics: tuple[str, ...], *, symmetric: bool) -> Tra
             state["information"] = jnp.zeros((size, size), dtype)
         return state
 
-    def step(state: dict[str, jax.Array], n: jax.Array, observation: Observation) -> dict[str, jax.Array]:
+    def step(state: dict[str, jax.Array], n: jax.Array, observation: SimulatedRow) -> dict[str, jax.Array]:
         phi = observation.phi
         count = n.astype(phi.dtype)
         state = state | {

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxmlr import _check, registry
 from jaxmlr._xla import host
 from jaxmlr.batch import Fit
-from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import spread_lines
 from jaxmlr.estimator import Estimator
 from jaxmlr.fitting.stream import OnlineFit
@@ -189,7 +189,7 @@ def batch(
         key = jax.random.key(seed)
         facts: dict[str, Any] = {"components": components, "key": key, "row_weights": weight}
         if "start" in parameters and "start" not in given:
-            facts["start"] = _spread(Data(*map(jnp.asarray, (*full, weight))), key, components)
+            facts["start"] = _spread(Rows(*map(jnp.asarray, (*full, weight))), key, components)
         given = {name: fact for name, fact in facts.items() if name in parameters} | given
         fitted = record.factory(*full, **given)
         if not isinstance(fitted, Fit):
@@ -198,5 +198,5 @@ def batch(
 
 
 @functools.partial(jax.jit, static_argnames="components")
-def _spread(data: Data, key: jax.Array, components: int) -> Any:
+def _spread(data: Rows, key: jax.Array, components: int) -> Any:
     return spread_lines(key, data, components)

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from jaxmlr import Mixture
 from jaxmlr.batch import em, fit, starts
-from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import random_partition, sequential_robust, spectral, tensor
 from jaxmlr.evaluation.agreement import match
 
@@ -47,7 +47,7 @@ def ordered_stream(n=3740, seed=7):
 
 
 def data_of(phi, y):
-    return Data(jnp.asarray(phi), jnp.asarray(y), jnp.ones(len(y), y.dtype))
+    return Rows(jnp.asarray(phi), jnp.asarray(y), jnp.ones(len(y), y.dtype))
 
 
 SIMULATED = {"imbalanced": (imbalanced, RARE), "ordered_stream": (ordered_stream, CROSSING)}
@@ -130,7 +130,7 @@ def test_known_parts_masks_and_batches():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_kind_of_start_is_finite(kind, dtype):
     phi, y = imbalanced(100)
-    rows = Data(jnp.asarray(phi, dtype), jnp.asarray(y, dtype), jnp.asarray(np.arange(100) % 2, dtype))
+    rows = Rows(jnp.asarray(phi, dtype), jnp.asarray(y, dtype), jnp.asarray(np.arange(100) % 2, dtype))
     flat = rows._replace(phi=jnp.zeros_like(rows.phi), y=jnp.zeros_like(rows.y))
     both = jax.tree.map(lambda *x: jnp.stack(x), rows, flat)
     start = jax.vmap(lambda rows: starts.KINDS[kind](jax.random.key(0), rows, 3))(both)

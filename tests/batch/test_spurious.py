@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from jaxmlr import Mixture
 from jaxmlr.batch import em, fit
 from jaxmlr.batch.spurious import distinct, plausible
-from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.starts.candidates import Rows
 
 KINDS = {"spread_lines": 8, "sequential_robust": 8, "random_lines": 4}
 
@@ -25,7 +25,7 @@ def crossing(n, weight, sigma, seed=0):
 
 
 def judged(phi, y, start):
-    data = Data(jnp.asarray(phi), jnp.asarray(y), jnp.ones(len(y)))
+    data = Rows(jnp.asarray(phi), jnp.asarray(y), jnp.ones(len(y)))
     return bool(plausible(em(phi, y, start), data, distinct(data)))
 
 
@@ -77,7 +77,7 @@ def test_distinct_rows(dtype):
     phi = np.array([[1, 2], [1, 2], [2, 1], [1, 2], [0, 0], [0, 0]], dtype)
     y = np.array([3, 3, 3, 4, 0, 0], dtype)
     weight = np.array([0, 1, 1, 1, 0, 0], dtype)
-    found = distinct(Data(*map(jnp.asarray, (phi, y, weight))))
+    found = distinct(Rows(*map(jnp.asarray, (phi, y, weight))))
     np.testing.assert_array_equal(found, [False, True, True, True, False, False])
 
 

@@ -11,7 +11,7 @@ import scipy.stats
 from scipy.integrate import quad
 
 from jaxmlr import Mixture, symmetric
-from jaxmlr.data.simulate import Observation
+from jaxmlr.data.simulate import SimulatedRow
 from jaxmlr.evaluation import theory
 
 MIXTURES = {
@@ -166,7 +166,7 @@ def test_the_track_is_the_running_mean_and_the_sum_of_score_products():
     assert set(state) == {"misclassification", "information"}
     step = jax.jit(tracker.step)
     for n in range(20):
-        seen = Observation(jnp.asarray(phi[n]), jnp.asarray(y[n]), jnp.int32(0))
+        seen = SimulatedRow(jnp.asarray(phi[n]), jnp.asarray(y[n]), jnp.int32(0))
         state = step(state, jnp.int32(n + 1), seen)
     values = tracker.values(state, jnp.int32(20))
     limits = [theory.least_misclassification(mixture, jnp.asarray(row)) for row in phi]

@@ -1,6 +1,6 @@
 """Starts of batch methods: each kind draws one start from a key, so `vmap` over keys draws many."""
 
-from jaxmlr.batch.starts.candidates import Data as Data
+from jaxmlr.batch.starts.candidates import Rows as Rows
 from jaxmlr.batch.starts.kinds import KINDS as KINDS
 from jaxmlr.batch.starts.lines import random_lines as random_lines
 from jaxmlr.batch.starts.lines import random_partition as random_partition

@@ -12,7 +12,7 @@ from jaxmlr.mixture import Mixture
 CANDIDATES = 16  # lines tried for each one taken
 
 
-class Data(NamedTuple):
+class Rows(NamedTuple):
     """Checked rows."""
 
     phi: jax.Array  # (n, d)
@@ -26,7 +26,7 @@ class Data(NamedTuple):
         return self.phi.shape[1] if self.columns is None else self.columns
 
 
-def squares(data: Data, lines: jax.Array) -> jax.Array:
+def squares(data: Rows, lines: jax.Array) -> jax.Array:
     """Squared residuals (c, n) of lines (c, d)."""
     fitted = jnp.einsum("cd,nd->cn", lines, data.phi, precision="highest")
     return jnp.square(data.y[None, :] - fitted)
@@ -38,7 +38,7 @@ def correction(phi: jax.Array, error: jax.Array, weight: jax.Array) -> jax.Array
     return steps.solve(gram, jnp.einsum("n,ni->i", weight * error, phi, precision="highest"))
 
 
-def candidates(key: jax.Array, data: Data, chance: jax.Array, count: int = CANDIDATES) -> jax.Array:
+def candidates(key: jax.Array, data: Rows, chance: jax.Array, count: int = CANDIDATES) -> jax.Array:
     """`count` lines (count, d), each through rows drawn with probability proportional to `chance` (n,).
 
     Some pass through d rows, which is likeliest to stay within one component; the others through 3 d rows,
@@ -61,7 +61,7 @@ def quantile(value: jax.Array, weight: jax.Array, fraction: jax.Array) -> jax.Ar
     return value[order][reached]
 
 
-def around(data: Data, lines: jax.Array, components: ArrayLike) -> Mixture:
+def around(data: Rows, lines: jax.Array, components: ArrayLike) -> Mixture:
     """The mixture of lines (K, d) whose rows are those nearest to each, with one variance for all.
 
     A common variance at the start keeps a line through few rows from swallowing the likelihood. The first
@@ -83,7 +83,7 @@ def around(data: Data, lines: jax.Array, components: ArrayLike) -> Mixture:
     )
 
 
-def line_variance(data: Data) -> jax.Array:
+def line_variance(data: Rows) -> jax.Array:
     """Residual variance of least squares on all rows, (): the reference that variances are measured by."""
     error = data.y - jnp.einsum(
         "nd,d->n", data.phi, correction(data.phi, data.y, data.weight), precision="highest"

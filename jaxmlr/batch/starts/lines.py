@@ -6,11 +6,11 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
-from jaxmlr.batch.starts.candidates import Data, around, candidates, correction, quantile, squares
+from jaxmlr.batch.starts.candidates import Rows, around, candidates, correction, quantile, squares
 from jaxmlr.mixture import Mixture
 
 
-def random_partition(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
+def random_partition(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
     """Least squares in random groups of rows (flexmix's default): all lines begin near one another.
 
     Args:
@@ -37,7 +37,7 @@ def random_partition(key: jax.Array, data: Data, components: int, used: ArrayLik
     )
 
 
-def random_lines(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
+def random_lines(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
     """Lines through random rows, d of them or 3 d.
 
     Args:
@@ -53,7 +53,7 @@ def random_lines(key: jax.Array, data: Data, components: int, used: ArrayLike | 
     return around(data, lines, components if used is None else used)
 
 
-def spread_lines(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
+def spread_lines(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
     """Greedy k-means++ (Arthur and Vassilvitskii 2007) carried over to lines; the carrying over is ours.
 
     The rows of a candidate line are drawn with probability proportional to the squared distance from the
@@ -87,7 +87,7 @@ def spread_lines(key: jax.Array, data: Data, components: int, used: ArrayLike | 
     return around(data, lines, count)
 
 
-def sequential_robust(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
+def sequential_robust(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
     """One line at a time by robust regression on the rows that no line so far explains.
 
     The idea of Mix-IRLS (Zilber and Nadler, NeurIPS 2023): to the component at hand the rows of all others

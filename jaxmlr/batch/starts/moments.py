@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxmlr.batch.starts.candidates import Data, around
+from jaxmlr.batch.starts.candidates import Rows, around
 from jaxmlr.batch.starts.lines import spread_lines
 from jaxmlr.mixture import Mixture
 
@@ -13,7 +13,7 @@ ITERATIONS = 30  # of the power method, which squares the error in each
 TRIES = 10
 
 
-def _whitened(data: Data) -> tuple[Data, jax.Array]:
+def _whitened(data: Rows) -> tuple[Rows, jax.Array]:
     """Regressors with second moment I, and L^-1 (d, d): x = L^-1 phi, beta = L^-T (coefficients of x)."""
     phi, y, weight, columns = data
     d = phi.shape[1]
@@ -24,7 +24,7 @@ def _whitened(data: Data) -> tuple[Data, jax.Array]:
     level = 100 * d * float(jnp.finfo(y.dtype).eps) * values[-1]
     scale = jnp.where(values > level, lax.rsqrt(jnp.maximum(values, level)), 0)
     root = scale[:, None] * vectors.T
-    return Data(jnp.einsum("ij,nj->ni", root, phi, precision="highest"), y, weight / total, columns), root
+    return Rows(jnp.einsum("ij,nj->ni", root, phi, precision="highest"), y, weight / total, columns), root
 
 
 def _leading(matrix: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
@@ -39,7 +39,7 @@ def _first(most: int, count: ArrayLike) -> jax.Array:
     return jnp.arange(most, dtype=jnp.int32) < count
 
 
-def _second(white: Data) -> jax.Array:
+def _second(white: Rows) -> jax.Array:
     """E[y^2 (x x' - I)] / 2, which is sum_k weights[k] b_k b_k' for Gaussian x."""
     x, y, weight, _ = white
     moment = jnp.einsum("n,ni,nj->ij", weight * y * y, x, x, precision="highest")
@@ -48,7 +48,7 @@ def _second(white: Data) -> jax.Array:
     return 0.5 * (moment - jnp.sum(weight * y * y) * jnp.diag(present))
 
 
-def spectral(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
+def spectral(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
     """Lines sought in the span of the K leading eigenvectors of E[y^2 x x'], x the whitened regressors.
 
     For Gaussian x that span holds all lines (Yi, Caramanis and Sanghavi 2014; whitening as in the general
@@ -82,7 +82,7 @@ def check_tensor(components: int, dim: int) -> None:
         raise ValueError(f"components must be at most d = {dim} for a tensor start, not {components}")
 
 
-def tensor(key: jax.Array, data: Data, components: int, used: ArrayLike | None = None) -> Mixture:
+def tensor(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
     """Lines by decomposing the third moment of (x, y), for Gaussian x and at most d components.
 
         M2 = E[y^2 S2(x)] / 2 = sum_k w_k b_k b_k'        S2(x) = x x' - I

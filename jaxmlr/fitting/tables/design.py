@@ -19,7 +19,7 @@ from jaxmlr.fitting.tables.functions import FUNCTIONS
 _CONTEXT = {name: function for name, function in FUNCTIONS.items() if function is not None}
 
 
-class Observations(NamedTuple):
+class TableRows(NamedTuple):
     """The rows of a table that can be used."""
 
     phi: np.ndarray  # (n, d) float64
@@ -50,9 +50,7 @@ class Design:
         return tuple(dict.fromkeys(self.parsed.columns.values()))
 
     @classmethod
-    def learn(
-        cls, frame: pd.DataFrame, response: str | None, formula: str | None
-    ) -> tuple[Self, Observations]:
+    def learn(cls, frame: pd.DataFrame, response: str | None, formula: str | None) -> tuple[Self, TableRows]:
         """The design of a table, and its rows.
 
         Args:
@@ -104,7 +102,7 @@ class Design:
         )
         return design, design._observations(typed, len(frame), response=True)
 
-    def observations(self, frame: pd.DataFrame, *, response: bool = True) -> Observations:
+    def observations(self, frame: pd.DataFrame, *, response: bool = True) -> TableRows:
         """The rows of `frame`: a chunk of the table, or new rows, which need no response.
 
         Raises:
@@ -114,7 +112,7 @@ class Design:
         typed = columns.typed(frame, parsed, self.levels).dropna()
         return self._observations(typed, len(frame), response)
 
-    def _observations(self, typed: pd.DataFrame, total: int, response: bool) -> Observations:
+    def _observations(self, typed: pd.DataFrame, total: int, response: bool) -> TableRows:
         n = len(typed)
         whole = self._evaluate(self.right, typed) if n else np.empty((0, len(self.right.column_names)))
         is_offset = np.isin(np.arange(whole.shape[1]), self.offsets)
@@ -126,7 +124,7 @@ class Design:
             if bad.any():
                 i, j = np.argwhere(bad)[0]
                 raise ValueError(f"row {typed.index[i]}: {names[j]} is {values[i, j]}; it must be finite")
-        return Observations(phi, y - offset, typed.index.to_numpy(np.int64), total - n, offset)
+        return TableRows(phi, y - offset, typed.index.to_numpy(np.int64), total - n, offset)
 
     def _evaluate(self, spec: Any, typed: pd.DataFrame) -> np.ndarray:
         with _formula_errors(self.parsed):

@@ -16,7 +16,7 @@ from jaxmlr.batch.fit import MIXED
 from jaxmlr.batch.inference import errors_of
 from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.scaling import Units
-from jaxmlr.fitting.tables.design import Design, Observations
+from jaxmlr.fitting.tables.design import Design, TableRows
 from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.fitting.tables.survey import survey
 from jaxmlr.mixture import Mixture
@@ -30,7 +30,7 @@ class TableFit(NamedTuple):
     """A mixture fitted to the rows of a table, in the units of the table, all float64 NumPy."""
 
     design: Design
-    rows: Observations
+    rows: TableRows
     fit: Fit
     errors: Mixture  # standard errors, from the observed information
     lower: Mixture  # ends of 95 % confidence intervals
@@ -57,7 +57,7 @@ class StreamFit(NamedTuple):
     dropped: int
 
 
-def check(design: Design, rows: Observations, components: int, *, collinear: bool = False) -> None:
+def check(design: Design, rows: TableRows, components: int, *, collinear: bool = False) -> None:
     """Raise ValueError where no method could fit `components` lines to these rows.
 
     Fewer rows than K (d + 2) - 1 parameters, a constant response, or regressors that are collinear, unless
@@ -104,7 +104,7 @@ def _collinear(design: Design, units: Units, phi: np.ndarray, factor: np.ndarray
 
 def fit_rows(
     design: Design,
-    rows: Observations,
+    rows: TableRows,
     components: Sequence[int],
     method: str,
     seed: int,
@@ -199,12 +199,12 @@ def _by_weight(fit: Fit) -> Fit:
     return fit._replace(mixture=mixture)
 
 
-def _sureness(mixture: Mixture, rows: Observations) -> float:
+def _sureness(mixture: Mixture, rows: TableRows) -> float:
     """sum_i log max_k p_ik with the posterior p, which ICL takes from BIC twice."""
     return float(np.log(evaluate.posterior(mixture, rows.phi, rows.y).max(axis=1)).sum())
 
 
-def _doubts(rows: Observations, fit: Fit, posterior: np.ndarray) -> Iterator[str]:
+def _doubts(rows: TableRows, fit: Fit, posterior: np.ndarray) -> Iterator[str]:
     """Signs that the rows are not a mixture of lines.
 
     Given x, the posterior of a component has the mean weights[k] whatever x is, if the model is right: so the

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from jaxmlr.fitting.tables import read
-from jaxmlr.fitting.tables.design import Design, Observations, read_formula
+from jaxmlr.fitting.tables.design import Design, TableRows, read_formula
 from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.fitting.tables.formula import Formula
 
@@ -21,7 +21,7 @@ class Survey(NamedTuple):
     """What is known of a file before it is run through."""
 
     design: Design
-    rows: Observations  # some that show all of it
+    rows: TableRows  # some that show all of it
     pieces: Iterator[pd.DataFrame]  # of the file, from its beginning
     whole: bool  # whether `rows` are all there are
 

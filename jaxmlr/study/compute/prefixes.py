@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.data import noise
-from jaxmlr.data.simulate import Observation, stream
+from jaxmlr.data.simulate import SimulatedRow, stream
 from jaxmlr.estimator import nearest
 from jaxmlr.evaluation import diagnostics, metrics
 from jaxmlr.mixture import Mixture
@@ -33,13 +33,13 @@ def values(
     truth = problem.mixture(study.precision)
     key = jax.random.key(study.seed)
 
-    def draw(trial: jax.Array) -> Observation:
+    def draw(trial: jax.Array) -> SimulatedRow:
         source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
         steps = jnp.arange(1, longest + 1, dtype=jnp.int32)
-        data: Observation = jax.lax.scan(source.step, source.init(), steps)[1]
+        data: SimulatedRow = jax.lax.scan(source.step, source.init(), steps)[1]
         return data
 
-    def fitted(row: tuple[jax.Array, Observation]) -> resolve.PrefixValues:
+    def fitted(row: tuple[jax.Array, SimulatedRow]) -> resolve.PrefixValues:
         trial, data = row
         start_key = noise.method_key(noise.key_words(key), trial)
         curves = {}
@@ -66,7 +66,7 @@ def values(
 
 
 def _at_records(
-    study: Study, method: resolve.Batch, truth: Mixture, data: Observation, key: jax.Array
+    study: Study, method: resolve.Batch, truth: Mixture, data: SimulatedRow, key: jax.Array
 ) -> dict[str, jax.Array]:
     """Metrics of one method in one trial: metric -> (records,)."""
     at_prefix = {}
@@ -78,7 +78,7 @@ def _at_records(
 
 
 def _measured(
-    wanted: tuple[str, ...], mixture: Mixture, truth: Mixture, data: Observation
+    wanted: tuple[str, ...], mixture: Mixture, truth: Mixture, data: SimulatedRow
 ) -> dict[str, jax.Array]:
     """Metrics, each of shape (), of a fit to `data`."""
     finite = jnp.all(jnp.isfinite(mixture.coefficients)).astype(data.y.dtype)
@@ -95,7 +95,7 @@ def _measured(
     return measured
 
 
-def _cumulative(name: str, mixture: Mixture, truth: Mixture, data: Observation) -> jax.Array:
+def _cumulative(name: str, mixture: Mixture, truth: Mixture, data: SimulatedRow) -> jax.Array:
     """A metric of labels, or of residuals, by the nearest line; shape ()."""
     info = jax.vmap(nearest)(mixture.lines(data.phi), data.y)
     if name == "within_cluster_error":

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxmlr import _check
 from jaxmlr.data import noise
-from jaxmlr.data.simulate import Observation, simulate
+from jaxmlr.data.simulate import SimulatedRow, simulate
 from jaxmlr.estimator import Info
 from jaxmlr.mixture import Mixture
 from jaxmlr.study.declare.errors import StudyError, blamed_on, check_choice
@@ -33,7 +33,7 @@ class Trajectory(NamedTuple):
     info: Info | None
 
 
-def data(study: "Study", trial: int, point: Mapping[str, Any]) -> Observation:
+def data(study: "Study", trial: int, point: Mapping[str, Any]) -> SimulatedRow:
     """The data of one trial; see `Study.data`."""
     with blamed_on(("trial",)):
         _check.whole("trial", trial, at_least=0)
@@ -49,7 +49,7 @@ def data(study: "Study", trial: int, point: Mapping[str, Any]) -> Observation:
             trial=trial,
             disturbance=problem.disturbance(),
         )
-        drawn: Observation = jax.tree.map(np.asarray, rows)
+        drawn: SimulatedRow = jax.tree.map(np.asarray, rows)
         return drawn
 
 

@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxmlr import _check, registry
 from jaxmlr._xla.jit import checking
 from jaxmlr.batch import starts
-from jaxmlr.batch.starts.candidates import Data
+from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.data import disturbances, processes
 from jaxmlr.data.disturbances import Disturbance
@@ -231,7 +231,7 @@ def batch_method(name: str, table: Mapping[str, Any], truth: Mixture, steps: int
         if start == "truth" or (isinstance(start, str) and checking()):
             given["start"] = truth
         elif isinstance(start, str):
-            given["start"] = starts.KINDS[start](key, Data(phi, y, jnp.ones_like(y)), len(truth.weights))
+            given["start"] = starts.KINDS[start](key, Rows(phi, y, jnp.ones_like(y)), len(truth.weights))
         facts = {"phi": phi, "y": y, "components": len(truth.weights), "key": key}
         facts = {key: fact for key, fact in facts.items() if key not in options}
         fitted = call(path, function, given, facts)

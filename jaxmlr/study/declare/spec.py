@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxmlr import _check
-from jaxmlr.data.simulate import Observation
+from jaxmlr.data.simulate import SimulatedRow
 from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import diagnostics, metrics
 from jaxmlr.study.declare import check, one_trial, resolve, sizes, toml_lines
@@ -291,7 +291,7 @@ class Study:
             table = replaced(table, keys, value, path, existing=True)
         return table
 
-    def data(self, trial: int, **point: Any) -> Observation:
+    def data(self, trial: int, **point: Any) -> SimulatedRow:
         """The data of one trial, as its methods see them, of NumPy arrays.
 
         Args:
