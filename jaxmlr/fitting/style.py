@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
@@ -90,7 +91,7 @@ def drawing(width: float) -> Iterator[None]:
 
 
 def line_styles(methods: Mapping[str, str], colours: Mapping[str, str]) -> dict[str, LineStyle]:
-    """A style for each curve: a method has one colour everywhere, its variants differ in dashes and marks.
+    """A style for each curve: a method has one colour everywhere, its variants shades, dashes and marks.
 
     Args:
       methods: the name of each curve, and its method's.
@@ -106,8 +107,17 @@ def line_styles(methods: Mapping[str, str], colours: Mapping[str, str]) -> dict[
             own[method] = colours.get(method) or next(spare, PALETTE[0])
         turn = turns.get(own[method], 0)
         turns[own[method]] = turn + 1
-        styles[name] = LineStyle(own[method], DASHES[turn % len(DASHES)], MARKERS[turn % len(MARKERS)])
+        styles[name] = LineStyle(
+            _shade(own[method], turn), DASHES[turn % len(DASHES)], MARKERS[turn % len(MARKERS)]
+        )
     return styles
+
+
+def _shade(colour: str, turn: int) -> str:
+    """The colour itself, then darker and lighter ones of its hue in turn."""
+    towards, by = ((0.0, 0.0), (0.0, 0.5), (1.0, 0.45), (0.0, 0.75), (1.0, 0.65))[turn % 5]
+    red, green, blue = ((1 - by) * part + by * towards for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def area_colours(methods: Mapping[str, str], colours: Mapping[str, str]) -> dict[str, str]:

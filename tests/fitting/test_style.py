@@ -12,13 +12,14 @@ def test_every_method_has_a_colour_of_its_own():
     assert len(set(COLOURS.values())) == len(METHODS)
 
 
-def test_variants_of_a_method_share_its_colour_and_differ_in_dashes():
+def test_variants_of_a_method_have_shades_of_its_colour_and_dashes_of_their_own():
     looks = style.line_styles(
         {"a": "two_step", "b": "two_step", "c": "fisher_scoring", "own": "x:y"}, COLOURS
     )
-    assert looks["a"].color == looks["b"].color == COLOURS["two_step"]
+    assert looks["a"].color == COLOURS["two_step"].lower()
+    assert looks["b"].color != looks["a"].color
     assert looks["a"].linestyle != looks["b"].linestyle
-    assert looks["c"].color == COLOURS["fisher_scoring"]
+    assert looks["c"].color == COLOURS["fisher_scoring"].lower()
     assert looks["own"].color not in {looks["a"].color, looks["c"].color}
 
 
