@@ -26,14 +26,17 @@ def add_row(factor: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array]:
     def rotate(i: jax.Array | int, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         factor, row = carry
         line = factor[i]
-        length = jnp.hypot(line[i], row[i])
+        # What rounding leaves of a regressor that those before it explain would carry y's residual away.
+        left = jnp.where(jnp.abs(row[i]) > rounding[i], row[i], 0)
+        length = jnp.hypot(line[i], left)
         positive = length > 0
         safe = jnp.where(positive, length, 1)
-        cosine, sine = jnp.where(positive, line[i] / safe, 1), jnp.where(positive, row[i] / safe, 0)
+        cosine, sine = jnp.where(positive, line[i] / safe, 1), jnp.where(positive, left / safe, 0)
         rotated = cosine * row - sine * line
         return factor.at[i].set(cosine * line + sine * row), rotated.at[i].set(0)
 
     d = factor.shape[0]
+    rounding = 8 * d * jnp.finfo(factor.dtype).eps * jnp.abs(row)
     if d <= UNROLLED:
         for i in range(d):
             factor, row = rotate(i, (factor, row))
