@@ -64,7 +64,7 @@ def test_statistics_are_found_by_their_attributes(rich, rich_results):
 def test_what_is_public_works_on_saved_results(rich_results, tmp_path, lazy):
     if lazy:
         pytest.importorskip("dask")
-    rich_results.to_zarr(tmp_path / "results.zarr", consolidated=False)
+    rich_results.to_zarr(tmp_path / "results.zarr", zarr_format=2, consolidated=False)
     chunks = {} if lazy else None
     with xr.open_zarr(tmp_path / "results.zarr", consolidated=False, chunks=chunks) as saved:
         xr.testing.assert_equal(best(saved, "coefficient_error"), best(rich_results, "coefficient_error"))
