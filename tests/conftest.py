@@ -91,7 +91,12 @@ BATCH = {  # likewise: a function of (phi (n, 2), y (n,), key) to a Fit of two c
 }
 
 
-@pytest.fixture(params=RECURSIVE)
+def cases(methods):
+    """Names of methods; what has more settings than the registry's example is slow to go through once more."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if " " in name else []) for name in methods]
+
+
+@pytest.fixture(params=cases(RECURSIVE))
 def factory(request):
     """A function that makes every recursive method in turn."""
     return RECURSIVE[request.param]
@@ -103,7 +108,7 @@ def estimator(factory):
     return factory()
 
 
-@pytest.fixture(params=BATCH)
+@pytest.fixture(params=cases(BATCH))
 def batch_method(request):
     """Every batch method in turn."""
     return BATCH[request.param]
