@@ -92,7 +92,7 @@ BATCH = {  # likewise: a function of (phi (n, 2), y (n,), key) to a Fit of two c
 
 
 def cases(methods):
-    """Names of methods; what has more settings than the registry's example is slow to go through once more."""
+    """Names of methods; settings beyond the registry's example are slow to go through as well."""
     return [pytest.param(name, marks=[pytest.mark.slow] if " " in name else []) for name in methods]
 
 
