@@ -45,7 +45,7 @@ def call(function: Callable[..., Any], *args: Any, name: str, statics: Any, like
 
 
 def _run(function: Callable[..., Any], leaves: list[jax.Array], name: str, statics: tuple[str, ...]) -> Any:
-    folder = jax.config.jax_compilation_cache_dir
+    folder: str | None = jax.config.values["jax_compilation_cache_dir"]
     shapes = [(leaf.shape, str(leaf.dtype)) for leaf in leaves]
     facts = (name, shapes, statics, _source(), jax.__version__, CPU_OPTIONS, folder)
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

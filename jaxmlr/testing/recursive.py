@@ -67,12 +67,13 @@ def _advance(estimator: Estimator, state: Any, phi: Any, y: Any) -> Any:
 
 def _check_shapes(estimator: Estimator, dim: int) -> None:
     """Promises 1 and 2."""
-    dtypes: tuple[Any, ...] = (np.float32, np.float64) if jax.config.jax_enable_x64 else (np.float32,)
+    x64 = jnp.result_type(float) == np.float64
+    dtypes: tuple[Any, ...] = (np.float32, np.float64) if x64 else (np.float32,)
     attempt("init(dim)", lambda: estimator.init(dim), mend="key and dtype default to None")
     for dtype in (None, *dtypes):
         wanted = np.dtype(jnp.result_type(float) if dtype is None else dtype)
         state = _init(estimator, dim, dtype)
-        bits = f"with jax_enable_x64={jax.config.jax_enable_x64}"
+        bits = f"with jax_enable_x64={x64}"
         require(
             all(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(state)),
             "the state must hold arrays only",

@@ -89,7 +89,7 @@ def _collinear(design: Design, units: Units, phi: np.ndarray, factor: np.ndarray
       factor: R (d, d) of a QR factorisation of all rows, where there are more than these.
     """
     if factor is None:
-        factor = np.linalg.qr(units.apply(phi, np.zeros(len(phi)))[0], mode="r")
+        factor = np.asarray(np.linalg.qr(units.apply(phi, np.zeros(len(phi)))[0], mode="r"))
     norms = np.linalg.norm(factor, axis=0)
     # An entry of size c has an error of eps c, which is eps c / scale after centring.
     rounding = 4 * np.finfo(np.float64).eps * np.abs(phi).max(axis=0) / units.scale * np.sqrt(len(phi))
@@ -281,7 +281,7 @@ def fit_stream(
         scaled = units.apply(rows.phi, rows.y)
         info = stream.update(*scaled)
         if doubtful:
-            factor = np.linalg.qr(np.vstack([factor, scaled[0]]), mode="r")
+            factor = np.asarray(np.linalg.qr(np.vstack([factor, scaled[0]]), mode="r"))
         used, dropped = used + len(rows.y), dropped + rows.dropped
         with host.float64():
             mixture = jax.tree.map(np.asarray, units.mixture(stream.mixture()))
