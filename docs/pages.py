@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from jaxmlr import disturbances, metrics, processes, registry
+from jaxmlr import disturbances, drifts, metrics, processes, registry
 from jaxmlr.cli import app
 from jaxmlr.fitting.tables.functions import FUNCTIONS
 from jaxmlr.study import Problem, Study
@@ -27,7 +27,9 @@ MODULES = (
     "jaxmlr.batch",
     "jaxmlr.processes",
     "jaxmlr.disturbances",
+    "jaxmlr.drifts",
     "jaxmlr.metrics",
+    "jaxmlr.evaluation.tracking",
     "jaxmlr.theory",
     "jaxmlr.diagnostics",
     "jaxmlr.evaluation.agreement",
@@ -218,6 +220,7 @@ def fragments() -> dict[str, str]:
         "problem_keys": keys(Problem),
         "processes": kinds({name: getattr(processes, name) for name in resolve.PROCESSES}, "kind"),
         "disturbances": kinds({name: getattr(disturbances, name) for name in resolve.DISTURBANCES}, "kind"),
+        "drifts": kinds({name: getattr(drifts, name) for name in resolve.DRIFTS}, "kind"),
         "recursive_methods": registry.markdown("recursive"),
         "batch_methods": registry.markdown("batch"),
         "recursive_options": methods("recursive"),

@@ -21,7 +21,7 @@ from jaxmlr.batch import (
     select,
     standard_errors,
 )
-from jaxmlr.data import disturbances, processes
+from jaxmlr.data import disturbances, drifts, processes
 from jaxmlr.data.follow import follow
 from jaxmlr.data.simulate import simulate
 from jaxmlr.estimator import Estimator, Info, run
@@ -67,6 +67,7 @@ __all__ = [
     "diagnosed",
     "diagnostics",
     "disturbances",
+    "drifts",
     "em",
     "fisher_scoring",
     "fit",

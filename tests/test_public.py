@@ -19,6 +19,7 @@ def test_dir_is_the_public_names():
         "batch",
         "diagnostics",
         "disturbances",
+        "drifts",
         "metrics",
         "processes",
         "registry",

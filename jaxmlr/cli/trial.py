@@ -30,7 +30,7 @@ def trial(
     The table has a row for every observation: n, phi_1 ..., y, label, and for every method METHOD the
     coefficients METHOD.beta_1_1 ... (component, regressor), the weights METHOD.weight_1 ..., and
     METHOD.label, the label given before the observation was used. A batch method has values at the steps
-    that it is fitted to.
+    that it is fitted to. A missing response has no y; coefficients that drift are truth.beta_1_1 ...
     """
     from jaxmlr.study import Study
 
@@ -51,6 +51,11 @@ def trial(
         own = {k: v for k, v in point.items() if k.startswith(("problem.", f"estimators.{name}."))}
         paths[name] = study.trajectory(number, name, **own)
         table |= _columns(name, paths[name], study.steps)
+    if study.problem.drift is not None:
+        longest = max(paths.values(), key=lambda path: len(path.step))
+        table |= _full(
+            _entries("truth.beta", np.asarray(longest.truth.coefficients)), longest.step, study.steps
+        )
     unknown = [key for key in point if not key.startswith(tuple(owned))]
     if unknown:
         raise ValueError(f"--select: {unknown[0]!r} is no axis of the problem or of {', '.join(names)}")
@@ -68,17 +73,24 @@ def trial(
 
 def _columns(name: str, path: Any, steps: int) -> dict[str, np.ndarray]:
     """The columns of one method, NaN and 0 at steps without an estimate."""
-    lines, weights = path.mixture.coefficients, path.mixture.weights
-    columns = {
-        f"{name}.beta_{k + 1}_{j + 1}": lines[:, k, j]
-        for k in range(lines.shape[1])
-        for j in range(lines.shape[2])
-    }
+    weights = path.mixture.weights
+    columns = _entries(f"{name}.beta", path.mixture.coefficients)
     columns |= {f"{name}.weight_{k + 1}": weights[:, k] for k in range(weights.shape[1])}
-    full = {}
-    for key, values in columns.items():
-        full[key] = np.full(steps, np.nan)
-        full[key][path.step - 1] = values
+    full = _full(columns, path.step, steps)
     if path.info is not None:
         full[f"{name}.label"] = path.info.label + 1
+    return full
+
+
+def _entries(name: str, lines: np.ndarray) -> dict[str, np.ndarray]:
+    """The coefficients (m, K, d) as columns (m,)."""
+    _, components, dim = lines.shape
+    return {f"{name}_{k + 1}_{j + 1}": lines[:, k, j] for k in range(components) for j in range(dim)}
+
+
+def _full(columns: dict[str, np.ndarray], at: np.ndarray, steps: int) -> dict[str, np.ndarray]:
+    """Columns of the steps `at` as columns of all steps, NaN elsewhere."""
+    full = {key: np.full(steps, np.nan) for key in columns}
+    for key, values in columns.items():
+        full[key][at - 1] = values
     return full

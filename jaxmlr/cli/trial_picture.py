@@ -10,6 +10,8 @@ from jaxmlr.fitting import style
 from jaxmlr.registry import COLOURS
 from jaxmlr.study import Study, Trajectory
 
+DRIFTING = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}  # the true coefficients
+
 
 def save(study: Study, number: int, paths: Mapping[str, Trajectory], label: np.ndarray, file: Path) -> Path:
     """Draw trajectories of a trial into a file.
@@ -42,8 +44,11 @@ def save(study: Study, number: int, paths: Mapping[str, Trajectory], label: np.n
                 scale.plot([], [], label=style.plain(name), **look)
             entries = path.mixture.coefficients.reshape(len(path.step), -1)
             lines.plot(path.step, entries, **look)
+            if study.problem.drift is not None:
+                lines.plot(path.step, path.truth.coefficients.reshape(len(path.step), -1), **DRIFTING)
             if path.info is not None and path.mixture.weights.shape[1] == 2:
-                wrong = np.cumsum(path.info.label != label) / path.step
+                seen = np.isfinite(path.info.residual)
+                wrong = np.cumsum(seen & (path.info.label != label)) / np.maximum(np.cumsum(seen), 1)
                 labels.plot(path.step, np.minimum(wrong, 1 - wrong), **look)
         for panel, title in ((scale, "scale $q$"), (lines, "coefficients"), (labels, "wrong labels up to n")):
             panel.set(xlabel="observations $n$", title=title, xscale="log")

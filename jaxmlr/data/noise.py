@@ -5,7 +5,7 @@ Every number is a pure function of (key, trial, step, word). The generator is Th
 written unrolled in elementwise operations so that it fuses into the loop that uses it:
 
     step key   (k0, k1) = threefry(key,  (step, 0))            shared by all trials
-    words      (a, b)   = threefry((k0, k1), (trial, pair))    pair = 0, 1, ...
+    words      (a, b)   = threefry((k0, k1), (trial, pair))    pair = 0, 1, ...; further ones from 2^31
 
 Uniforms take one word; a pair of words makes two normals by Box and Muller (1958).
 """
@@ -20,6 +20,7 @@ from jaxmlr._xla.materialise import stored
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
+_FURTHER = 2**31  # pairs from here on are those of further numbers
 
 Words = tuple[jax.Array, jax.Array]
 
@@ -105,6 +106,16 @@ def _sine_cosine(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
             total = total * square + (-1.0) ** k / math.factorial(2 * k + start)
         series.append(total)
     return angle * series[0], series[1]
+
+
+def further_uniform(
+    key: jax.Array, trial: ArrayLike, step: ArrayLike, index: int, dtype: jax.typing.DTypeLike
+) -> jax.Array:
+    """Uniform number `index`, from 0, of a step, apart from all those of `row`; shape ()."""
+    step, trial = jnp.asarray(step).astype(jnp.uint32), jnp.asarray(trial).astype(jnp.uint32)
+    step_key = threefry2x32((key[0], key[1]), (step, jnp.zeros_like(step)))
+    word, _ = threefry2x32(step_key, (trial, jnp.full_like(trial, _FURTHER + index)))
+    return uniform(word, dtype)
 
 
 def row(

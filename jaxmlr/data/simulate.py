@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxmlr import _check
 from jaxmlr.data import disturbances, noise
 from jaxmlr.data.disturbances import Disturbance
+from jaxmlr.data.drifts import Drift
 from jaxmlr.data.processes import Process
 from jaxmlr.mixture import Mixture
 
@@ -19,7 +20,7 @@ class SimulatedRow(NamedTuple):
     """What one step reveals, and the label that it hides."""
 
     phi: jax.Array  # (d,) regressor phi[n]
-    y: jax.Array  # () response y[n+1]
+    y: jax.Array  # () response y[n+1], NaN where it is not observed
     label: jax.Array  # () int32, the component that produced y, from 0
 
 
@@ -36,12 +37,16 @@ def stream(
     process: Process,
     trial: ArrayLike = 0,
     disturbance: Disturbance | None = None,
+    *,
+    missing: ArrayLike | None = None,
+    drift: Drift | None = None,
 ) -> Stream:
     """The data of trial `trial` under `key`, step by step.
 
     y[n+1] = beta_z' phi[n] + sigma_z w[n+1],  P(z = k) = weights[k],  w ~ N(0, 1) or the `disturbance`
 
-    Noise is a function of (key, trial, step) alone; step 0 starts the process.
+    Noise is a function of (key, trial, step) alone; step 0 starts the process. The other arguments are those
+    of `simulate`.
     """
     process = process if process.of_trial is None else process.of_trial(trial)
     words = noise.key_words(key)
@@ -59,10 +64,14 @@ def stream(
         state, phi = process.step(state, n.astype(dtype), normals[:dim])
         label = jnp.sum(uniform > threshold, dtype=jnp.int32)
         chosen = jnp.arange(components, dtype=jnp.int32) == label
-        mean = jnp.sum(jnp.where(chosen, mixture.lines(phi), 0))
+        truth = mixture if drift is None else drift.at(mixture, n)
+        mean = jnp.sum(jnp.where(chosen, truth.lines(phi), 0))
         y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * law.draw(normals[dim:], phi)
         if process.observe is not None:
             state = process.observe(state, phi, y)
+        if missing is not None:
+            lost = noise.further_uniform(words, trial, n, 0, dtype) <= jnp.asarray(missing, dtype)
+            y = jnp.where(lost, jnp.nan, y)
         return state, SimulatedRow(phi, y, label)
 
     return Stream(init, step)
@@ -76,6 +85,8 @@ def simulate(
     *,
     trial: ArrayLike = 0,
     disturbance: Disturbance | None = None,
+    missing: ArrayLike | None = None,
+    drift: Drift | None = None,
 ) -> SimulatedRow:
     """Draw a data set: the very data that trial `trial` of a study with this seed sees.
 
@@ -90,15 +101,20 @@ def simulate(
       steps: n, at least 1.
       trial: index of the trial, from 0; may be vmapped.
       disturbance: the law of the noise, out of `jaxmlr.disturbances`; None means normal.
+      missing: share of the responses that are not observed, in [0, 1), each by a chance of its own: y is NaN
+        there. What the process observes, as a closed loop does, is whole.
+      drift: of the coefficients, out of `jaxmlr.drifts`; None means none.
 
     Returns:
       (phi (n, d), y (n,), label (n,) int32).
 
     Raises:
-      ValueError: the mixture is not one (shapes, weights, variances), steps is not a positive integer, or the
-        process has fewer steps or trials.
+      ValueError: the mixture is not one (shapes, weights, variances), steps is not a positive integer, the
+        process has fewer steps or trials, or missing is out of range.
     """
     _check.whole("steps", steps, at_least=1)
+    if missing is not None:
+        _check.number("missing", missing, at_least=0, below=1, scalar=True)
     if process.steps is not None and steps > process.steps:
         raise ValueError(f"steps must be at most {process.steps}, the process's, not {steps}")
     if (
@@ -107,6 +123,6 @@ def simulate(
         and np.max(trial) >= process.trials
     ):
         raise ValueError(f"trial must be less than {process.trials}, the process's, not {trial}")
-    source = stream(key, mixture.validated(), process, trial, disturbance)
+    source = stream(key, mixture.validated(), process, trial, disturbance, missing=missing, drift=drift)
     _, observed = jax.lax.scan(source.step, source.init(), jnp.arange(1, steps + 1, dtype=jnp.int32))
     return observed

@@ -1,4 +1,4 @@
-"""How far an estimate is from the truth, followed along a stream in constant memory.
+"""How far an estimate is from the truth.
 
 Labels and components are only defined up to their order. The order used everywhere is the one that
 brings the current coefficients closest to the true ones, so the sign that a symmetric model leaves open
@@ -7,16 +7,12 @@ and the order of general components are settled in one way for every metric.
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
-from jaxmlr import _check
-from jaxmlr.data.simulate import SimulatedRow
-from jaxmlr.estimator import Estimator, plain_step
 from jaxmlr.evaluation import diagnostics
 from jaxmlr.mixture import Mixture
 
@@ -189,103 +185,3 @@ def of_estimate(wanted: Iterable[str], estimate: Mixture, truth: Mixture) -> dic
     """Those of the wanted metrics that an estimate alone decides, each of shape ()."""
     records = [metric for name, metric in METRICS.items() if name in wanted]
     return {metric.name: metric.of(estimate, truth) for metric in records if metric.of is not None}
-
-
-class Tracker(NamedTuple):
-    """Something that follows a stream of observations and can say where it stands.
-
-    Fields:
-      init: `init(dim, key, dtype) -> state`.
-      step: `step(state, n, observation) -> state`, observation n of the stream, n from 1.
-      values: `values(state, n) -> {name: ()}` after n observations.
-    """
-
-    init: Callable[[int, jax.Array, DTypeLike], Any]
-    step: Callable[[Any, jax.Array, SimulatedRow], Any]
-    values: Callable[[Any, jax.Array], dict[str, jax.Array]]
-
-
-class _Progress(NamedTuple):
-    """State of an estimator's tracker; what no metric asks for is None."""
-
-    estimate: Any
-    confusion: jax.Array | None  # (K, K) int32
-    squares: tuple[jax.Array, jax.Array] | None  # sum of squared residuals, and what rounding lost of it
-
-
-def track(estimator: Estimator, truth: Mixture, metrics: tuple[str, ...]) -> Tracker:
-    """Follow one method on data of a known mixture.
-
-    misclassification      (1/n) sum_k 1{label[k] != z[k]}, labels from the estimate before observation k
-    within_cluster_error   (1/n) sum_k (y[k+1] - beta_label' phi[k])^2, from the same estimate
-    coefficient_error, scale   of the estimate after observation n
-    diagnostics.METRICS    the numbers and alarms of a `diagnostics.Report` after observation n
-
-    Where the method has another number of components than the truth, components cannot be matched:
-    coefficient_error and misclassification are NaN. So is scale where it has not two.
-
-    Args:
-      estimator: the method.
-      truth: the mixture that produces the data.
-      metrics: names out of `METRICS`; excess metrics stand for what they are the excess of.
-
-    Returns:
-      A Tracker whose values are the metrics and `finite`, whether the estimate is.
-
-    Raises:
-      ValueError: an unknown metric.
-    """
-    for name in metrics:
-        _check.choice("metrics", name, tuple(METRICS))
-    wanted = {name.removeprefix("excess_") for name in metrics}
-    watched = wanted & {*diagnostics.METRICS}
-    if watched:
-        estimator = diagnostics.diagnosed(estimator)
-    components = truth.coefficients.shape[0]
-    update = jax.jit(plain_step(estimator))  # a unit, which `lanes` may leave to vmap where it is long
-
-    def init(dim: int, key: jax.Array, dtype: DTypeLike) -> _Progress:
-        zero = jnp.zeros((), dtype)
-        return _Progress(
-            estimator.init(dim, key, dtype),
-            jnp.zeros((components, components), jnp.int32) if "misclassification" in wanted else None,
-            (zero, zero) if "within_cluster_error" in wanted else None,
-        )
-
-    def step(state: _Progress, n: jax.Array, observation: SimulatedRow) -> _Progress:
-        del n
-        estimate, info = update(state.estimate, (observation.phi, observation.y))
-        confusion, squares = state.confusion, state.squares
-        if confusion is not None:
-            index = jnp.arange(components, dtype=jnp.int32)
-            pair = (index == info.label)[:, None] & (index == observation.label)[None, :]
-            confusion = confusion + pair.astype(jnp.int32)
-        if squares is not None:
-            squares = _add(squares, info.residual * info.residual)
-        return _Progress(estimate, confusion, squares)
-
-    def values(state: _Progress, n: jax.Array) -> dict[str, jax.Array]:
-        mixture = estimator.mixture(state.estimate)
-        dtype = mixture.coefficients.dtype
-        measured = {"finite": jnp.all(jnp.isfinite(mixture.coefficients)).astype(dtype)}
-        measured |= of_estimate(wanted, mixture, truth)
-        if state.confusion is not None:
-            measured["misclassification"] = _nan(mixture)
-            if comparable(mixture, truth):
-                order = matching(mixture.coefficients, truth.coefficients)
-                measured["misclassification"] = wrong_fraction(state.confusion, order).astype(dtype)
-        if state.squares is not None:
-            measured["within_cluster_error"] = (state.squares[0] + state.squares[1]) / n.astype(dtype)
-        if watched:
-            report = diagnostics.values(state.estimate)
-            measured |= {name: report[name] for name in watched}
-        return measured
-
-    return Tracker(init, step, values)
-
-
-def _add(total: tuple[jax.Array, jax.Array], term: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Compensated sum (Kahan 1965): a float32 sum would stop growing after 10^7 terms."""
-    corrected = term + total[1]
-    summed = total[0] + corrected
-    return summed, corrected - (summed - total[0])

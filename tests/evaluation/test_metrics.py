@@ -11,7 +11,7 @@ from jax import lax
 from scipy.optimize import linear_sum_assignment
 
 from jaxmlr import Mixture, oracle, processes, run, simulate, symmetric, two_step
-from jaxmlr.evaluation import metrics
+from jaxmlr.evaluation import metrics, tracking
 
 matching = jax.jit(metrics.matching)
 error = jax.jit(metrics.coefficient_error)
@@ -76,7 +76,7 @@ def test_scale_is_the_inverse_of_the_imbalance(p):
 
 def follow(estimator, truth, names, observed):
     """Values of the tracker after every step."""
-    tracker = metrics.track(estimator, truth, names)
+    tracker = tracking.track(estimator, truth, names)
 
     def step(state, row):
         n, observation = row
@@ -129,7 +129,9 @@ def test_a_lost_estimate_is_not_finite():
     truth = symmetric(jnp.ones(2), 0.7)
     lost = symmetric(jnp.ones(2), 0.7)
     lost = lost._replace(coefficients=lost.coefficients * jnp.nan)
-    tracker = metrics.track(oracle(truth)._replace(mixture=lambda state: lost), truth, ("coefficient_error",))
+    tracker = tracking.track(
+        oracle(truth)._replace(mixture=lambda state: lost), truth, ("coefficient_error",)
+    )
     state = tracker.init(2, jax.random.key(0), jnp.float64)
     values = tracker.values(state, jnp.int32(1))
     assert values["finite"] == 0
@@ -138,7 +140,7 @@ def test_a_lost_estimate_is_not_finite():
 
 def test_only_what_is_asked_for_is_kept():
     truth = symmetric(jnp.ones(2), 0.7)
-    state = metrics.track(oracle(truth), truth, ("scale",)).init(2, jax.random.key(0), jnp.float64)
+    state = tracking.track(oracle(truth), truth, ("scale",)).init(2, jax.random.key(0), jnp.float64)
     assert (state.confusion, state.squares) == (None, None)
 
 
@@ -150,7 +152,7 @@ def test_the_sum_of_squares_goes_on_growing_in_single_precision():
     def sums():
         def step(i, carry):
             naive, total = carry
-            return naive + term, metrics._add(total, term)
+            return naive + term, tracking._add(total, term)
 
         return lax.fori_loop(0, 1000, step, (start, (start, jnp.float32(0))))
 
@@ -171,4 +173,4 @@ def test_bad_arguments_are_named():
         metrics.scale(general(jnp.ones((3, 1))))
     truth = symmetric(jnp.ones(2), 0.7)
     with pytest.raises(ValueError, match=r"metrics must be one of .* not 'accuracy'"):
-        metrics.track(oracle(truth), truth, ("accuracy",))
+        tracking.track(oracle(truth), truth, ("accuracy",))

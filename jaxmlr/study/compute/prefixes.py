@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.data import noise
-from jaxmlr.data.simulate import SimulatedRow, stream
+from jaxmlr.data.simulate import SimulatedRow
 from jaxmlr.estimator import nearest
 from jaxmlr.evaluation import diagnostics, metrics
 from jaxmlr.mixture import Mixture
@@ -30,11 +30,10 @@ def values(
     """
     longest = max(n for v in variants.values() for n in study.make_batch(v.name).steps)
     problem = study.problem
-    truth = problem.mixture(study.precision)
     key = jax.random.key(study.seed)
 
     def draw(trial: jax.Array) -> SimulatedRow:
-        source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
+        source = problem.source(study.seed, trial, study.precision)
         steps = jnp.arange(1, longest + 1, dtype=jnp.int32)
         data: SimulatedRow = jax.lax.scan(source.step, source.init(), steps)[1]
         return data
@@ -47,7 +46,7 @@ def values(
 
             def fit(own: Mapping[str, Any], v: Variant = v) -> dict[str, jax.Array]:
                 method = study.make_batch(v.name, {**v.static, **own})
-                return _at_records(study, method, truth, data, start_key)
+                return _at_records(study, method, data, start_key)
 
             own = options[name]
             curves[name] = jax.lax.map(fit, own) if own else jax.tree.map(lambda x: x[None], fit({}))
@@ -66,41 +65,54 @@ def values(
 
 
 def _at_records(
-    study: Study, method: resolve.Batch, truth: Mixture, data: SimulatedRow, key: jax.Array
+    study: Study, method: resolve.Batch, data: SimulatedRow, key: jax.Array
 ) -> dict[str, jax.Array]:
     """Metrics of one method in one trial: metric -> (records,)."""
     at_prefix = {}
     for n in method.steps:
         part = jax.tree.map(lambda x, n=n: x[:n], data)
-        at_prefix[n] = _measured(tuple(study.metrics), method.fit(part.phi, part.y, key), truth, part)
+        at_prefix[n] = _measured(study, method.fit(part.phi, part.y, key), part)
     missing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), at_prefix[method.steps[0]])
     return jax.tree.map(lambda *x: jnp.stack(x), *(at_prefix.get(int(n), missing) for n in study.recorded))
 
 
-def _measured(
-    wanted: tuple[str, ...], mixture: Mixture, truth: Mixture, data: SimulatedRow
-) -> dict[str, jax.Array]:
-    """Metrics, each of shape (), of a fit to `data`."""
+def _measured(study: Study, mixture: Mixture, data: SimulatedRow) -> dict[str, jax.Array]:
+    """Metrics, each of shape (), of a fit to `data`; those of the truth at the last of them."""
+    wanted, problem = tuple(study.metrics), study.problem
+    truth, drift = problem.mixture(study.precision), problem.drifting()
+    numbers = jnp.arange(1, len(data.y) + 1, dtype=jnp.int32)
+    last, lines = truth, truth.lines(data.phi)
+    if drift is not None:
+        last = drift.at(truth, numbers[-1])
+        lines = jax.vmap(lambda n, phi: drift.at(truth, n).lines(phi))(numbers, data.phi)
     finite = jnp.all(jnp.isfinite(mixture.coefficients)).astype(data.y.dtype)
     nan = jnp.full_like(finite, jnp.nan)
     measured = {"finite": finite}
-    measured |= metrics.of_estimate(wanted, mixture, truth)
+    measured |= metrics.of_estimate(wanted, mixture, last)
     # Diagnostics are of streams.
     measured |= {name: nan for name in wanted if name in diagnostics.METRICS}
     for name in metrics.CUMULATIVE:
         excess = f"excess_{name}"
         if name in wanted or excess in wanted:
-            own, oracle = (_cumulative(name, m, truth, data) for m in (mixture, truth))
+            gaps = problem.gaps
+            own = _cumulative(name, mixture.lines(data.phi), mixture, last, data, gaps=gaps)
+            oracle = _cumulative(name, lines, last, last, data, gaps=gaps)
             measured |= {key: x for key, x in ((name, own), (excess, own - oracle)) if key in wanted}
     return measured
 
 
-def _cumulative(name: str, mixture: Mixture, truth: Mixture, data: SimulatedRow) -> jax.Array:
-    """A metric of labels, or of residuals, by the nearest line; shape ()."""
-    info = jax.vmap(nearest)(mixture.lines(data.phi), data.y)
+def _cumulative(
+    name: str, lines: jax.Array, mixture: Mixture, truth: Mixture, data: SimulatedRow, *, gaps: bool
+) -> jax.Array:
+    """A metric of labels, or of residuals, by the nearest of lines (n, K); shape ()."""
+    info = jax.vmap(nearest)(lines, data.y)
+
+    def mean(x: jax.Array) -> jax.Array:
+        return jnp.mean(x, where=jnp.isfinite(data.y)) if gaps else jnp.mean(x)
+
     if name == "within_cluster_error":
-        return jnp.mean(info.residual * info.residual)
+        return mean(info.residual * info.residual)
     if not metrics.comparable(mixture, truth):
         return jnp.full((), jnp.nan, data.y.dtype)
     order = metrics.matching(mixture.coefficients, truth.coefficients)
-    return jnp.mean((info.label != order[data.label]).astype(data.y.dtype))
+    return mean((info.label != order[data.label]).astype(data.y.dtype))

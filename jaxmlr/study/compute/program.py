@@ -23,12 +23,13 @@ from jaxmlr._xla.jit import CPU_OPTIONS
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.data import noise
 from jaxmlr.data.follow import at_steps
-from jaxmlr.data.simulate import Stream, stream
+from jaxmlr.data.simulate import Stream
 from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import metrics, theory
-from jaxmlr.evaluation.metrics import Tracker
+from jaxmlr.evaluation.tracking import Tracker, track, track_truth
 from jaxmlr.study.compute import chunks, prefixes
 from jaxmlr.study.compute.plan import PROBLEM, Cell, Chosen, Variant, plan
+from jaxmlr.study.declare.problem import without_limit
 from jaxmlr.study.declare.spec import Study
 
 ORACLE = PROBLEM  # what the reference run on the same data is called inside a block
@@ -40,12 +41,9 @@ Values = dict[str, dict[str, Any]]  # estimator -> metric -> (rows, records, tri
 
 def _begin(study: Study, trackers: Mapping[str, Tracker], trial: jax.Array) -> tuple[Stream, Any]:
     """The data of one trial as a stream, and what the loop over its steps carries at the start."""
-    problem = study.problem
-    key = jax.random.key(study.seed)
-    truth = problem.mixture(study.precision)
-    source = stream(key, truth, problem.regressors(), trial, problem.disturbance())
-    start_key = noise.method_key(noise.key_words(key), trial)
-    states = {name: t.init(problem.dim, start_key, study.precision) for name, t in trackers.items()}
+    source = study.problem.source(study.seed, trial, study.precision)
+    start_key = noise.method_key(noise.key_words(jax.random.key(study.seed)), trial)
+    states = {name: t.init(study.problem.dim, start_key, study.precision) for name, t in trackers.items()}
     return source, (source.init(), states)
 
 
@@ -76,9 +74,12 @@ def cumulative_metrics(study: Study) -> tuple[str, ...]:
 def _trackers(study: Study, methods: Mapping[str, Estimator]) -> dict[str, Tracker]:
     """What follows every method, and the oracle where a metric is measured against it."""
     truth, cumulative = study.problem.mixture(study.precision), cumulative_metrics(study)
-    trackers = {key: metrics.track(method, truth, tuple(study.metrics)) for key, method in methods.items()}
-    if cumulative:
-        trackers[ORACLE] = metrics.track(recursive.oracle(truth), truth, cumulative)
+    drift, gaps, wanted = study.problem.drifting(), study.problem.gaps, tuple(study.metrics)
+    trackers = {key: track(method, truth, wanted, drift=drift, gaps=gaps) for key, method in methods.items()}
+    if cumulative and drift is not None:
+        trackers[ORACLE] = track_truth(truth, cumulative, drift=drift, gaps=gaps)
+    elif cumulative:
+        trackers[ORACLE] = track(recursive.oracle(truth), truth, cumulative, gaps=gaps)
     return trackers
 
 
@@ -179,11 +180,13 @@ def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
     def at(points: Points) -> dict[str, jax.Array]:
         here = study.at(points["problem"])
         truth = here.problem.mixture(study.precision)
-        # The limits are those of normal noise; with another law there are none.
-        names = tuple(study.metrics) if study.problem.noise is None else ()
-        tracker = theory.track(truth, names, symmetric=study.problem.symmetric)
+        without = without_limit(vars(here.problem))
+        names = tuple(name for name in study.metrics if name not in without)
+        drift, gaps = here.problem.drifting(), here.problem.gaps
+        tracker = theory.track(truth, names, symmetric=here.problem.symmetric, drift=drift, gaps=gaps)
         values = lanes(lambda trial: _follow(here, {"limit": tracker}, trial)["limit"])(trials)
-        means = {name: jnp.mean(x, axis=0) for name, x in values.items()}
+        mean = jnp.nanmean if gaps else jnp.mean  # over the trials of which a response has been seen
+        means = {name: mean(x, axis=0) for name, x in values.items()}
         if "scale" in study.metrics:
             means["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
         return means

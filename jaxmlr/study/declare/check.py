@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxmlr import _check
 from jaxmlr._xla.jit import Reached, checks_only
+from jaxmlr.data.drifts import Drift
 from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
@@ -18,7 +19,15 @@ from jaxmlr.study.declare.errors import Path, StudyError, blamed_on, check_choic
 from jaxmlr.study.declare.paths import check_numbers
 
 
-def check_method(name: str, table: Mapping[str, Any], truth: Mixture, steps: int, dtype: DTypeLike) -> None:
+def check_method(
+    name: str,
+    table: Mapping[str, Any],
+    truth: Mixture,
+    steps: int,
+    dtype: DTypeLike,
+    *,
+    gaps: bool = False,
+) -> None:
     """Raise StudyError unless a method of a study fits data of the truth.
 
     Tests hold the methods of this package to their shapes, so only their arguments are checked. A method of
@@ -30,7 +39,7 @@ def check_method(name: str, table: Mapping[str, Any], truth: Mixture, steps: int
 
     def check(table: Mapping[str, Any]) -> None:
         if resolve.is_batch(name, table):
-            batch = resolve.batch_method(name, table, truth, steps)
+            batch = resolve.batch_method(name, table, truth, steps, gaps=gaps)
             check_batch(path, batch, dim, dtype, arguments_only=not own)
         else:
             method = resolve.estimator(name, table, truth)
@@ -92,6 +101,14 @@ def check_process(path: Path, table: Mapping[str, Any], dim: int, dtype: DTypeLi
         _check_same(path, "the state", state, after)
 
     narrowed(path, table, check)
+
+
+def check_drift(path: Path, drift: Drift, truth: Mixture) -> None:
+    """Raise StudyError unless a drift makes coefficients of coefficients (K, d)."""
+    number = jax.ShapeDtypeStruct((), truth.coefficients.dtype)
+    with blamed_on(path, f"{dotted(path)}: "):
+        drifted = jax.eval_shape(drift.coefficients, truth.coefficients, number)
+    _check_same(path, "the coefficients", truth.coefficients, drifted)
 
 
 def check_length(process: Process, steps: int, trials: int) -> None:

@@ -47,8 +47,10 @@ def _check_value(study: "Study", path: str, value: Any, *, shapes: bool) -> None
             changed.problem.check_shapes()
     truth = changed.problem.mixture(study.precision, np)
     for name, table in changed.estimators.items():
-        if path.startswith(f"estimators.{name}."):
-            check.check_method(name, table, truth, study.steps, study.precision)
+        if path.startswith((f"estimators.{name}.", "problem.missing")):
+            # A share that varies enters the program as a number, 0 included.
+            gaps = changed.problem.gaps or path == "problem.missing"
+            check.check_method(name, table, truth, study.steps, study.precision, gaps=gaps)
 
 
 def check_traced(study: "Study", path: str, value: jax.Array) -> None:
@@ -57,6 +59,8 @@ def check_traced(study: "Study", path: str, value: jax.Array) -> None:
     truth = changed.problem.mixture(study.precision)
     changed.problem.regressors()
     changed.problem.disturbance()
+    if (moves := changed.problem.drifting()) is not None:
+        check.check_drift(("problem", "drift"), moves, truth)
     for name, table in changed.estimators.items():
         if path.startswith(("problem.", f"estimators.{name}.")):
             check.check_method(name, table, truth, study.steps, study.precision)

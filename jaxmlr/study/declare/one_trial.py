@@ -1,6 +1,6 @@
 """One trial of a study: its data, and the path of one method's estimate."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -25,12 +25,14 @@ class Trajectory(NamedTuple):
       step: (m,) n of the estimates.
       mixture: the estimates after n observations, each leaf with a first axis (m,).
       info: labels and residuals of every observation, (n,), each from the estimate before it; None of a batch
-        method.
+        method. Of a response that is missing the residual is NaN.
+      truth: the mixtures that produced the observations `step`, each leaf with a first axis (m,).
     """
 
     step: np.ndarray
     mixture: Mixture
     info: Info | None
+    truth: Mixture
 
 
 def data(study: "Study", trial: int, point: Mapping[str, Any]) -> SimulatedRow:
@@ -47,7 +49,7 @@ def data(study: "Study", trial: int, point: Mapping[str, Any]) -> SimulatedRow:
             problem.regressors(),
             study.steps,
             trial=trial,
-            disturbance=problem.disturbance(),
+            **problem.laws(),
         )
         drawn: SimulatedRow = jax.tree.map(np.asarray, rows)
         return drawn
@@ -65,7 +67,7 @@ def trajectory(study: "Study", trial: int, method: str, point: Mapping[str, Any]
             batch = at.make_batch(method)
             fits = [batch.fit(phi[:n], y[:n], key) for n in batch.steps]
             estimates: Mixture = jax.tree.map(lambda *leaves: np.stack(leaves), *fits)
-            return Trajectory(np.asarray(batch.steps), estimates, None)
+            return Trajectory(np.asarray(batch.steps), estimates, None, _truth(at, batch.steps))
         estimator = at.make(method)
 
         def step(state: Any, row: Any) -> tuple[Any, tuple[Info, Mixture]]:
@@ -74,7 +76,16 @@ def trajectory(study: "Study", trial: int, method: str, point: Mapping[str, Any]
 
         start = estimator.init(at.problem.dim, key, study.precision)
         info, mixture = jax.tree.map(np.asarray, jax.lax.scan(step, start, (phi, y))[1])
-        return Trajectory(np.arange(1, study.steps + 1), mixture, info)
+        steps = np.arange(1, study.steps + 1)
+        return Trajectory(steps, mixture, info, _truth(at, steps))
+
+
+def _truth(study: "Study", steps: Sequence[int] | np.ndarray) -> Mixture:
+    """The mixtures that produce the responses of steps (m,), each leaf with a first axis (m,)."""
+    truth, drift = study.problem.mixture(study.precision), study.problem.drifting()
+    numbers = jnp.asarray(steps, jnp.int32)
+    moved = jax.vmap(lambda n: truth if drift is None else drift.at(truth, n), axis_size=len(steps))(numbers)
+    return jax.tree.map(np.asarray, moved)
 
 
 def at_point(study: "Study", point: Mapping[str, Any], roots: tuple[str, ...]) -> "Study":

@@ -7,15 +7,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr.data.disturbances import Disturbance
+from jaxmlr.data.drifts import Drift
 from jaxmlr.data.processes import Process
 from jaxmlr.data.recorded import digest_of
+from jaxmlr.data.simulate import Stream, stream
 from jaxmlr.mixture import Mixture
 from jaxmlr.study.declare import check, resolve
 from jaxmlr.study.declare.errors import StudyError, blamed_on
 from jaxmlr.study.declare.paths import check_numbers
+
+LIMITED = ("coefficient_error", "misclassification", "within_cluster_error")  # metrics with a limit
+
+
+def without_limit(problem: Mapping[str, Any]) -> dict[str, str]:
+    """Metrics whose limit is not known for the problem of this table, and why."""
+    if problem.get("noise") is not None:
+        return dict.fromkeys(LIMITED, "it is known where noise is left out")
+    drifts = problem.get("drift") is not None
+    return {"coefficient_error": "coefficients that drift have no Cramér-Rao bound"} if drifts else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +45,11 @@ class Problem:
       noise_variance: sigma^2, one number or (K,).
       noise: `{kind, **parameters}` of a function in `jaxmlr.disturbances`, or of one's own as above; None
         means normal.
+      missing: share of the responses that are not observed, in [0, 1), each by a chance of its own; steps and
+        recorded n count them. Metrics of labels and residuals, and all limits, are of the observed ones.
+      drift: `{kind, **parameters}` of a function in `jaxmlr.drifts`, or of one's own as above: `coefficients`
+        are those of the first step, and errors are against those of step n. With `p` it moves beta, and -beta
+        opposite to it.
 
     Raises:
       StudyError: anything is of the wrong kind, shape or range.
@@ -43,6 +61,8 @@ class Problem:
     weights: Any = None
     noise_variance: Any = 1.0
     noise: Mapping[str, Any] | None = None
+    missing: Any = None
+    drift: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and ranges; a recording is told apart by its content from now on."""
@@ -59,14 +79,15 @@ class Problem:
         if not isinstance(self.process, Mapping):
             reason = f"problem.process must be a table with a kind, not {self.process!r}"
             raise StudyError(("problem", "process"), reason)
-        if self.noise is not None and not isinstance(self.noise, Mapping):
-            reason = f"problem.noise must be a table with a kind, not {self.noise!r}"
-            raise StudyError(("problem", "noise"), reason)
-        self.disturbance()
-        for name in ("coefficients", "p", "weights", "noise_variance"):
+        for name in ("noise", "drift"):
+            table = getattr(self, name)
+            if table is not None and not isinstance(table, Mapping):
+                reason = f"problem.{name} must be a table with a kind, not {table!r}"
+                raise StudyError(("problem", name), reason)
+        for name in ("coefficients", "p", "weights", "noise_variance", "missing"):
             value, path = getattr(self, name), ("problem", name)
             if value is not None:
-                check_numbers(path, value, scalar=name == "p")
+                check_numbers(path, value, scalar=name in ("p", "missing"))
                 with blamed_on(path):
                     _check.number(f"problem.{name}", value)
         rank = np.ndim(self.coefficients)
@@ -80,6 +101,9 @@ class Problem:
                 ("problem",),
                 "problem must have either coefficients (d,) with p, or coefficients (K, d) with weights",
             )
+        if self.missing is not None:
+            with blamed_on(("problem", "missing")):
+                _check.number("problem.missing", self.missing, at_least=0, below=1)
         if self.p is not None:
             with blamed_on(("problem", "p")):
                 _check.number("problem.p", self.p, above=0, below=1)
@@ -88,11 +112,16 @@ class Problem:
             with blamed_on(("problem", name), "problem."):
                 resolve.mixture(self.coefficients, self.p, **known, dtype="float32", xp=np)
         self.regressors()
+        self.disturbance()
+        self.drifting()
 
     def check_shapes(self) -> None:
-        """Raise StudyError unless the process draws regressors (d,)."""
+        """Raise StudyError unless the process draws regressors (d,) and a drift keeps shapes."""
         with jax.enable_x64(False):
             check.check_process(("problem", "process"), self.process, self.dim, "float32")
+            moves = self.drifting()
+            if moves is not None:
+                check.check_drift(("problem", "drift"), moves, self.mixture("float32"))
 
     @property
     def dim(self) -> int:
@@ -110,6 +139,25 @@ class Problem:
             return resolve.mixture(
                 self.coefficients, self.p, self.weights, self.noise_variance, precision, xp
             )
+
+    @property
+    def gaps(self) -> bool:
+        """Whether responses may be missing."""
+        return isinstance(self.missing, jax.core.Tracer) or bool(self.missing)
+
+    def source(self, seed: int, trial: ArrayLike, precision: str) -> Stream:
+        """The data of a trial, step by step."""
+        process, truth = self.regressors(), self.mixture(precision)
+        return stream(jax.random.key(seed), truth, process, trial, **self.laws())
+
+    def laws(self) -> dict[str, Any]:
+        """What `simulate` takes besides the mixture and the process."""
+        missing = self.missing if self.gaps else None
+        return {"disturbance": self.disturbance(), "missing": missing, "drift": self.drifting()}
+
+    def drifting(self) -> Drift | None:
+        """The drift of the truth, None if it stays."""
+        return None if self.drift is None else resolve.drift(self.drift, symmetric=self.symmetric)
 
     def regressors(self) -> Process:
         """The regressor process."""

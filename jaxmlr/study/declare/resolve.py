@@ -17,8 +17,9 @@ from jaxmlr._xla.jit import checking
 from jaxmlr.batch import starts
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.moments import check_tensor
-from jaxmlr.data import disturbances, processes
+from jaxmlr.data import disturbances, drifts, processes
 from jaxmlr.data.disturbances import Disturbance
+from jaxmlr.data.drifts import Drift
 from jaxmlr.data.processes import Process
 from jaxmlr.data.recorded import recorded
 from jaxmlr.estimator import Estimator
@@ -35,6 +36,7 @@ def _kinds(module: ModuleType) -> tuple[str, ...]:
 
 PROCESSES = _kinds(processes)
 DISTURBANCES = _kinds(disturbances)
+DRIFTS = _kinds(drifts)
 STARTS = ("truth", *starts.KINDS)
 
 PrefixValues = dict[str, dict[str, jax.Array]]
@@ -43,7 +45,7 @@ PrefixValues = dict[str, dict[str, jax.Array]]
 class Batch(NamedTuple):
     """A batch method of a study."""
 
-    fit: Callable[[jax.Array, jax.Array, jax.Array], Mixture]  # of phi (n, d), y (n,) and a key
+    fit: Callable[[jax.Array, jax.Array, jax.Array], Mixture]  # of phi (n, d), y (n,), perhaps NaN, and a key
     steps: tuple[int, ...]  # n of the prefixes that it is fitted to
 
 
@@ -127,6 +129,12 @@ def disturbance(table: Mapping[str, Any]) -> Disturbance:
     return law
 
 
+def drift(table: Mapping[str, Any], *, symmetric: bool) -> Drift:
+    """The drift of `{kind, **parameters}`; of a symmetric problem that of beta, -beta opposite."""
+    moves: Drift = _of_kind(("problem", "drift"), table, drifts, DRIFTS, Drift)
+    return moves.mirrored() if symmetric else moves
+
+
 def _of_kind(path: Path, table: Mapping[str, Any], module: Any, kinds: tuple[str, ...], result: type) -> Any:
     if "kind" not in table:
         raise StudyError(path, f"{dotted(path)}: kind is missing; it must be one of {', '.join(kinds)}")
@@ -198,16 +206,22 @@ def is_batch(name: str, table: Mapping[str, Any]) -> bool:
         return registry.find(table["method"], label=f"estimators.{name}.method").kind == "batch"
 
 
-def batch_method(name: str, table: Mapping[str, Any], truth: Mixture, steps: int) -> Batch:
+def batch_method(
+    name: str, table: Mapping[str, Any], truth: Mixture, steps: int, *, gaps: bool = False
+) -> Batch:
     """The batch method of `{method, at, **options}`.
 
     `at` holds the n of the prefixes, only `steps` where it is left out. `components` and `key` are given to a
-    method that asks for them. `start` is a Mixture as for `estimator`, or one of `STARTS`.
+    method that asks for them. `start` is a Mixture as for `estimator`, or one of `STARTS`. With gaps,
+    responses that are NaN are left out by the `mask` that the method must take.
     """
     path: Path = ("estimators", name)
     function = factory(path, table["method"])
     known = parameters(function)
     options = _options(path, table, truth)
+    if gaps and ("mask" not in known or "mask" in options):
+        reason = f"{dotted(path)}.method: {table['method']!r} must take a mask of its own,"
+        raise StudyError((*path, "method"), f"{reason} (n,) of bool, where responses are missing")
     at = options.pop("at", [steps])
     if not isinstance(at, list | tuple) or not at:
         raise StudyError((*path, "at"), f"{dotted(path)}.at must be a list of steps, not {at!r}")
@@ -228,10 +242,14 @@ def batch_method(name: str, table: Mapping[str, Any], truth: Mixture, steps: int
 
     def fit(phi: jax.Array, y: jax.Array, key: jax.Array) -> Mixture:
         given = dict(options)
+        mask = jnp.isfinite(y)
+        if gaps:
+            y = jnp.where(mask, y, 0)
+            given["mask"] = mask
         if start == "truth" or (isinstance(start, str) and checking()):
             given["start"] = truth
         elif isinstance(start, str):
-            given["start"] = starts.KINDS[start](key, Rows(phi, y, jnp.ones_like(y)), len(truth.weights))
+            given["start"] = starts.KINDS[start](key, Rows(phi, y, mask.astype(y.dtype)), len(truth.weights))
         facts = {"phi": phi, "y": y, "components": len(truth.weights), "key": key}
         facts = {key: fact for key, fact in facts.items() if key not in options}
         fitted = call(path, function, given, facts)

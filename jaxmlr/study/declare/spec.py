@@ -144,7 +144,8 @@ class Study:
             path = ("estimators", name)
             if not isinstance(table, Mapping):
                 raise StudyError(path, f"estimators.{name} must be a table with a method, not {table!r}")
-            check.check_method(name, table, truth, self.steps, self.precision)
+            gaps = self.problem.gaps
+            check.check_method(name, table, truth, self.steps, self.precision, gaps=gaps)
         components = len(truth.weights)
         if components > metrics.MOST_COMPONENTS and {*self.metrics} - {"within_cluster_error"}:
             raise StudyError(
@@ -205,6 +206,7 @@ class Study:
         tables: list[tuple[str, Any]] = [
             ("problem.process", self.problem.process),
             ("problem.noise", self.problem.noise),
+            ("problem.drift", self.problem.drift),
         ]
         for path, declared, _ in grids.paths(self.grid):
             tables += [(f"{path} {value}", value) for value in grids.values(path, declared)]
@@ -282,7 +284,8 @@ class Study:
     def make_batch(self, name: str, options: Mapping[str, Any] | None = None) -> resolve.Batch:
         """The batch method called `name`, with options replaced by path."""
         truth = self.problem.mixture(self.precision)
-        return resolve.batch_method(name, self._table(name, options), truth, self.steps)
+        table, gaps = self._table(name, options), self.problem.gaps
+        return resolve.batch_method(name, table, truth, self.steps, gaps=gaps)
 
     def _table(self, name: str, options: Mapping[str, Any] | None) -> Any:
         table: Any = self.estimators[name]

@@ -10,6 +10,7 @@ import xarray as xr
 
 from jaxmlr.evaluation.metrics import METRICS
 from jaxmlr.study.declare import grid
+from jaxmlr.study.declare.problem import without_limit
 from jaxmlr.study.declare.spec import Study
 from jaxmlr.study.results import statistics
 from jaxmlr.study.results.statistics import Summary
@@ -126,7 +127,16 @@ def dataset(
         "seed": study.seed,
         "trials": study.trials,
     }
+    reasons = {name: why for name, why in without_limit(table["problem"]).items() if name in study.metrics}
+    if reasons:
+        described["without_limit"] = json.dumps(reasons)
     return xr.Dataset(variables, coordinates, {**described, **attributes})
+
+
+def notes(results: xr.Dataset) -> str:
+    """What is to be known of the limits of a study's metrics, as a text; empty where there is nothing."""
+    reasons = json.loads(results.attrs.get("without_limit", "{}"))
+    return "; ".join(f"no limit of {name}: {why}" for name, why in reasons.items())
 
 
 def variable(

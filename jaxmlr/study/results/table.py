@@ -9,6 +9,7 @@ import xarray as xr
 from rich.table import Table
 
 from jaxmlr.evaluation.metrics import METRICS
+from jaxmlr.study.results.dataset import notes
 
 MOST_TABLES = 6  # grid points that have a table of their own
 
@@ -38,7 +39,7 @@ def tables(results: xr.Dataset) -> Iterator[Table]:
             for axis, value in point.items()
         )
         title = f"{results.attrs['name']}: n = {int(last['step']):,}, {results.attrs['trials']:,} trials"
-        table = Table(title=f"{title}, {place}" if place else title)
+        table = Table(title=f"{title}, {place}" if place else title, caption=notes(results) or None)
         table.add_column("method", no_wrap=True)
         for metric in metrics:
             table.add_column(_HEADINGS[metric], justify="right")
