@@ -3,6 +3,7 @@
 The tables here list every method; test_estimator.py and batch/test_contract.py run over them.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,13 @@ jax.config.update("jax_num_cpu_devices", 2)
 # The same examples every time, however slow the machine.
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
+
+
+def pytest_configure(config):
+    """The fast tests compile more than they compute; the slow ones run what users run."""
+    if config.option.markexpr == "not slow":
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 
 ORACLES = Path(__file__).resolve().parent / "oracles"
 

@@ -74,6 +74,7 @@ def test_default_calls_reach_the_best_optimum(oracles, datasets, name):
     assert reached(phi, y, len(best["lambda"]), best["loglik"], 20) == 20
 
 
+@pytest.mark.slow
 def test_random_partitions_alone_fail_on_the_stream():
     phi, y = ordered_stream()
     best = em(phi, y, CROSSING).log_likelihood

@@ -41,6 +41,7 @@ def test_criteria_count_what_was_estimated(options, count):
     assert_allclose(icl(fit, phi, y), bic(fit, 300) + doubt)
 
 
+@pytest.mark.slow
 def test_known_weights_have_no_standard_error_and_sharpen_the_others():
     phi, y = draw()
     known = em(phi, y, START, tie="symmetric", known_weights=True, equal_variance=True, tolerance=1e-12)
@@ -60,6 +61,7 @@ def test_known_weights_have_no_standard_error_and_sharpen_the_others():
     assert_allclose(errors.noise_variance, wanted[2], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_errors_see_the_outlier_density_and_the_ridge():
     phi, y = draw()
     start = Mixture(np.zeros((1, 2)), np.ones(1), np.ones(()))

@@ -29,7 +29,10 @@ def judged(phi, y, start):
     return bool(plausible(em(phi, y, start), data, distinct(data)))
 
 
-@pytest.mark.parametrize(("n", "weight", "sigma"), [(2000, 0.1, 0.06), (400, 0.25, 0.08), (200, 0.1, 0.01)])
+@pytest.mark.parametrize(
+    ("n", "weight", "sigma"),
+    [pytest.param(2000, 0.1, 0.06, marks=pytest.mark.slow), (400, 0.25, 0.08), (200, 0.1, 0.01)],
+)
 def test_a_narrow_minority_is_found(n, weight, sigma):
     phi, y, truth = crossing(n, weight, sigma)
     assert judged(phi, y, truth)

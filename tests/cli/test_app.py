@@ -235,9 +235,13 @@ def test_an_interruption_says_how_much_is_left(call, study_file, tmp_path, numbe
             interrupted.append(unit)
             signal.raise_signal(number)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "save", interrupting)
-        status, _, err = call("run", study_file, "--out", tmp_path, "--set", "block=1", "--quiet")
+    before = signal.signal(number, signal.SIG_DFL)  # a process started by nohup ignores some
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Store, "save", interrupting)
+            status, _, err = call("run", study_file, "--out", tmp_path, "--set", "block=1", "--quiet")
+    finally:
+        signal.signal(number, before)
     assert status == 128 + number
     assert "blocks of this run are left; run again to go on" in err
     status, _, _ = call("run", study_file, "--out", tmp_path, "--set", "block=1", "--quiet")

@@ -48,6 +48,7 @@ def test_regressors_are_those_of_the_file(tmp_path, phi, trial, ending):
     assert 0.5 < np.std(y - sign * (drawn @ [1.0, -1.5])) < 1.6
 
 
+@pytest.mark.slow
 def test_a_study_runs_on_a_recording_for_each_trial(tmp_path):
     np.savez(tmp_path / "phi.npz", phi=EACH)
     study = declared(tmp_path / "phi.npz")

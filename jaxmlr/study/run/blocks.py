@@ -72,8 +72,9 @@ class Blocks:
                             name = self._waiting[0].name
                             self._shown.wait(f"block {name}, which {self._claims.holder(name)} computes")
                         time.sleep(POLL_SECONDS)
+                    ordered = [future for future in self._running if future in done]
                     # A block that failed comes last, so that those finished beside it are not lost.
-                    for future in sorted(done, key=lambda future: future.exception() is not None):
+                    for future in sorted(ordered, key=lambda future: future.exception() is not None):
                         finished += 1
                         yield self._running.pop(future), future.result()
             finally:

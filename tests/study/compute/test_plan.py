@@ -96,9 +96,9 @@ def test_the_axes_of_one_method_do_not_multiply_the_others():
 @pytest.mark.parametrize(
     ("grid", "compiled"),
     [
-        ({}, 1),
+        pytest.param({}, 1, marks=pytest.mark.slow),
         ({P: [0.55, 0.6, 0.7, 0.8], BOUND: [1.0, 2.0, 3.0]}, 1),
-        ({GAIN: ["em", "newton"], P: [0.6, 0.8]}, 1),
+        pytest.param({GAIN: ["em", "newton"], P: [0.6, 0.8]}, 1, marks=pytest.mark.slow),
         ({KIND: [{"kind": "gaussian"}, {"kind": "growing"}], P: [0.6, 0.8]}, 2),
     ],
 )

@@ -82,6 +82,7 @@ def test_what_is_there_is_not_computed_again(plain, tmp_path, computed, changes)
     assert computed == []
 
 
+@pytest.mark.slow
 def test_more_methods_and_grid_points_compute_those_alone(small, tmp_path, computed):
     run_study(small, tmp_path, progress=False)
     computed.clear()
@@ -98,6 +99,7 @@ def test_more_methods_and_grid_points_compute_those_alone(small, tmp_path, compu
     assert computed == []  # fewer was a view: nothing was lost
 
 
+@pytest.mark.slow
 def test_other_metrics_are_computed_and_the_old_ones_stay(plain, tmp_path, computed):
     run_study(plain, tmp_path, progress=False)
     other = changed(plain, metrics=["scale"])
