@@ -203,23 +203,23 @@ def report(state: DiagnosedState) -> Report:
     now, then = state.sums, state.older[1]
     dtype = now.information.dtype
     n, m = now.n.astype(dtype), then.n.astype(dtype)
-    some = then.n > 0
-    span = jnp.log(n / jnp.where(some, m, 1))
+    measured = then.n > 0
+    span = jnp.log(n / jnp.where(measured, m, 1))
 
     values, old = (_eigenvalues(sums.information) for sums in (now, then))
     visited = values[0] > RANK * values[-1]
     slope = _slope(values[0], old[0], span)
     exponent = jnp.where(visited, slope, 0)
     growth = _slope(jnp.sum(values), jnp.sum(old), span) - 1
-    exponent, growth = (jnp.where(some, x, jnp.nan) for x in (exponent, growth))
+    exponent, growth = (jnp.where(measured, x, jnp.nan) for x in (exponent, growth))
 
     def recent(after: jax.Array, before: jax.Array) -> jax.Array:
-        return jnp.where(some, (after - before).astype(dtype) / jnp.maximum(n - m, 1), jnp.nan)
+        return jnp.where(measured, (after - before).astype(dtype) / jnp.maximum(n - m, 1), jnp.nan)
 
     at_upper, at_one = recent(now.at_upper, then.at_upper), recent(now.at_one, then.at_one)
     response = jnp.where(now.response > then.response, now.response - then.response, jnp.nan)
-    residual_share = jnp.where(some, (now.residual - then.residual) / response, jnp.nan)
-    evidence = jnp.where(some, _evidence(state.moment, state.spread), jnp.nan)
+    residual_share = jnp.where(measured, (now.residual - then.residual) / response, jnp.nan)
+    evidence = jnp.where(measured, _evidence(state.moment, state.spread), jnp.nan)
 
     weak = exponent <= 0.5 + jnp.maximum(growth, 0)
     learns_scale = hasattr(state.method, "scale")
@@ -237,7 +237,7 @@ def report(state: DiagnosedState) -> Report:
         at_upper > RESTS,
         at_one > RESTS,
         (evidence < SIGNIFICANT) & learns_scale,
-        some & (~jnp.isfinite(now.residual) | (residual_share > 1)),
+        measured & (~jnp.isfinite(now.residual) | (residual_share > 1)),
     )
 
 

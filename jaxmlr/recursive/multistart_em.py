@@ -55,25 +55,9 @@ def multistart_em(
 
     The estimate is the leader's in the units of y. Derived for this project.
 
-    Success, n = 30,000: squared error of the coefficients below 10 times that of batch EM started at the
-    truth. Separation: the root mean square of (beta_j - beta_k)' phi / sigma for the nearest pair of lines.
-    The last column is the mean squared error over that of batch EM on the same data, successes only:
-
-        lines                                   separation   success          over batch EM
-        K = 3, d = 3, p = (.5, .3, .2), AR      4.1          198 of 200       1.27
-        the same, gain="em"                     4.1          200 of 200       1.42
-        the same, halved                        2.1          98 of 100        2.5
-        the same, doubled                       8.2          100 of 100       1.23
-        K = 2, d = 2, p = (.7, .3), normal      3.2          200 of 200       1.03
-        K = 4, d = 2, p = 1/4 each, normal      4.2          100 of 100       1.22
-
-    It comes near the batch optimum rather than reaching it: the search's observations are mostly forgotten
-    (one in seven), and `recursive_em` ignores that lines, weights and variance are correlated.
-
-    What failed, K = 3: without forgetting 5 % of single starts and 42 % of leaders of 16 were within .3 after
-    10,000 observations, since gains of 1/n never forget a bad start; with forgetting the running likelihood
-    chose a right candidate in nearly every run that had one. Plain EM gains
-    fail less often, Newton's are better after.
+    It succeeds in 98 to 100 % of trials on balanced lines and fails in two thirds at a ratio of weights of 4;
+    its mean squared error is 1.03 to 1.4 times that of batch EM at separations of 3 sigma and more.
+    experiments/cold_start.md has the tables, and what failed.
 
     Args:
       components: K, at least 2.

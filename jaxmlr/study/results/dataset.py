@@ -266,13 +266,13 @@ def _mean(summary: Summary) -> np.ndarray:
 
 def _numbers(summary: Summary) -> dict[str, np.ndarray]:
     n = summary.n
-    some = n > 0
+    counted = n > 0
     numbers = {
         "mean": _mean(summary),
         "se": statistics.standard_error(summary),
-        "rms": np.where(some, np.sqrt(summary.mean**2 + summary.m2 / np.maximum(n, 1)), np.nan),
+        "rms": np.where(counted, np.sqrt(summary.mean**2 + summary.m2 / np.maximum(n, 1)), np.nan),
         "sd": np.sqrt(summary.m2 / np.where(n > 1, n - 1, np.nan)),
-        "min": np.where(some, summary.minimum, np.nan),
-        "max": np.where(some, summary.maximum, np.nan),
+        "min": np.where(counted, summary.minimum, np.nan),
+        "max": np.where(counted, summary.maximum, np.nan),
     }
     return numbers | {name: statistics.quantile(summary, q) for name, q in QUANTILES.items()}
