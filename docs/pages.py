@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from jaxmlr import disturbances, drifts, metrics, processes, registry
+from jaxmlr import disturbances, drifts, labels, metrics, processes, registry
 from jaxmlr.cli import app
 from jaxmlr.fitting.tables.functions import FUNCTIONS
 from jaxmlr.study import Problem, Study
@@ -28,6 +28,7 @@ MODULES = (
     "jaxmlr.processes",
     "jaxmlr.disturbances",
     "jaxmlr.drifts",
+    "jaxmlr.labels",
     "jaxmlr.metrics",
     "jaxmlr.evaluation.tracking",
     "jaxmlr.theory",
@@ -221,6 +222,7 @@ def fragments() -> dict[str, str]:
         "processes": kinds({name: getattr(processes, name) for name in resolve.PROCESSES}, "kind"),
         "disturbances": kinds({name: getattr(disturbances, name) for name in resolve.DISTURBANCES}, "kind"),
         "drifts": kinds({name: getattr(drifts, name) for name in resolve.DRIFTS}, "kind"),
+        "labels": kinds({name: getattr(labels, name) for name in resolve.LABELS}, "kind"),
         "recursive_methods": registry.markdown("recursive"),
         "batch_methods": registry.markdown("batch"),
         "recursive_options": methods("recursive"),

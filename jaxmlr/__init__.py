@@ -21,7 +21,7 @@ from jaxmlr.batch import (
     select,
     standard_errors,
 )
-from jaxmlr.data import disturbances, drifts, processes
+from jaxmlr.data import disturbances, drifts, labels, processes
 from jaxmlr.data.follow import follow
 from jaxmlr.data.simulate import simulate
 from jaxmlr.estimator import Estimator, Info, run
@@ -74,6 +74,7 @@ __all__ = [
     "follow",
     "hard_em",
     "icl",
+    "labels",
     "lanes",
     "least_squares",
     "load",

@@ -20,6 +20,7 @@ def test_dir_is_the_public_names():
         "diagnostics",
         "disturbances",
         "drifts",
+        "labels",
         "metrics",
         "processes",
         "registry",

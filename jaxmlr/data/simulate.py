@@ -12,6 +12,7 @@ from jaxmlr import _check
 from jaxmlr.data import disturbances, noise
 from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.drifts import Drift
+from jaxmlr.data.labels import LabelModel
 from jaxmlr.data.processes import Process
 from jaxmlr.mixture import Mixture
 
@@ -40,10 +41,12 @@ def stream(
     *,
     missing: ArrayLike | None = None,
     drift: Drift | None = None,
+    labels: LabelModel | None = None,
 ) -> Stream:
     """The data of trial `trial` under `key`, step by step.
 
-    y[n+1] = beta_z' phi[n] + sigma_z w[n+1],  P(z = k) = weights[k],  w ~ N(0, 1) or the `disturbance`
+    y[n+1] = beta_z' phi[n] + sigma_z w[n+1],  P(z = k) = weights[k] or by `labels`,  w ~ N(0, 1) or the
+    `disturbance`
 
     Noise is a function of (key, trial, step) alone; step 0 starts the process. The other arguments are those
     of `simulate`.
@@ -57,12 +60,17 @@ def stream(
     deviation = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, (components,)))
 
     def init() -> Any:
-        return process.init(noise.row(words, trial, 0, dim, dtype)[0])
+        normals, uniform = noise.row(words, trial, 0, dim, dtype)
+        return process.init(normals), (() if labels is None else labels.init(uniform))
 
-    def step(state: Any, n: jax.Array) -> tuple[Any, SimulatedRow]:
+    def step(states: Any, n: jax.Array) -> tuple[Any, SimulatedRow]:
+        state, labelling = states
         normals, uniform = noise.row(words, trial, n, dim + law.normals, dtype)
         state, phi = process.step(state, n.astype(dtype), normals[:dim])
-        label = jnp.sum(uniform > threshold, dtype=jnp.int32)
+        if labels is None:
+            label = jnp.sum(uniform > threshold, dtype=jnp.int32)
+        else:
+            labelling, label = labels.draw(labelling, phi, uniform)
         chosen = jnp.arange(components, dtype=jnp.int32) == label
         truth = mixture if drift is None else drift.at(mixture, n)
         mean = jnp.sum(jnp.where(chosen, truth.lines(phi), 0))
@@ -72,7 +80,7 @@ def stream(
         if missing is not None:
             lost = noise.further_uniform(words, trial, n, 0, dtype) <= jnp.asarray(missing, dtype)
             y = jnp.where(lost, jnp.nan, y)
-        return state, SimulatedRow(phi, y, label)
+        return (state, labelling), SimulatedRow(phi, y, label)
 
     return Stream(init, step)
 
@@ -87,6 +95,7 @@ def simulate(
     disturbance: Disturbance | None = None,
     missing: ArrayLike | None = None,
     drift: Drift | None = None,
+    labels: LabelModel | None = None,
 ) -> SimulatedRow:
     """Draw a data set: the very data that trial `trial` of a study with this seed sees.
 
@@ -104,6 +113,7 @@ def simulate(
       missing: share of the responses that are not observed, in [0, 1), each by a chance of its own: y is NaN
         there. What the process observes, as a closed loop does, is whole.
       drift: of the coefficients, out of `jaxmlr.drifts`; None means none.
+      labels: the law of the labels, out of `jaxmlr.labels`; None means independent draws by the weights.
 
     Returns:
       (phi (n, d), y (n,), label (n,) int32).
@@ -123,6 +133,8 @@ def simulate(
         and np.max(trial) >= process.trials
     ):
         raise ValueError(f"trial must be less than {process.trials}, the process's, not {trial}")
-    source = stream(key, mixture.validated(), process, trial, disturbance, missing=missing, drift=drift)
+    source = stream(
+        key, mixture.validated(), process, trial, disturbance, missing=missing, drift=drift, labels=labels
+    )
     _, observed = jax.lax.scan(source.step, source.init(), jnp.arange(1, steps + 1, dtype=jnp.int32))
     return observed

@@ -7,7 +7,7 @@ and the order of general components are settled in one way for every metric.
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -177,11 +177,25 @@ EXCESS = tuple(name for name, metric in METRICS.items() if metric.excess_of)
 CUMULATIVE = tuple(METRICS[name].excess_of or "" for name in EXCESS)
 
 
+def record(name: str) -> Metric:
+    """All that is known of a metric; of one that is not this package's, its name."""
+    words = name.replace("_", " ")
+    return METRICS.get(name) or Metric(name, words, words)
+
+
 def _nan(estimate: Mixture) -> jax.Array:
     return jnp.full((), jnp.nan, estimate.coefficients.dtype)
 
 
-def of_estimate(wanted: Iterable[str], estimate: Mixture, truth: Mixture) -> dict[str, jax.Array]:
-    """Those of the wanted metrics that an estimate alone decides, each of shape ()."""
+def of_estimate(
+    wanted: Iterable[str],
+    estimate: Mixture,
+    truth: Mixture,
+    own: Mapping[str, Callable[[Mixture, Mixture], Any]] | None = None,
+) -> dict[str, jax.Array]:
+    """Those of the wanted metrics that an estimate alone decides, and one's `own` ones, each of shape ()."""
     records = [metric for name, metric in METRICS.items() if name in wanted]
-    return {metric.name: metric.of(estimate, truth) for metric in records if metric.of is not None}
+    functions = {metric.name: metric.of for metric in records if metric.of is not None}
+    values = {name: function(estimate, truth) for name, function in functions.items()}
+    dtype = estimate.coefficients.dtype
+    return values | {name: jnp.asarray(f(estimate, truth)).astype(dtype) for name, f in (own or {}).items()}

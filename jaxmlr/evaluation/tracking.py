@@ -44,6 +44,7 @@ def track(
     truth: Mixture,
     metrics: tuple[str, ...],
     *,
+    own: Mapping[str, Callable[[Mixture, Mixture], Any]] | None = None,
     drift: Drift | None = None,
     gaps: bool = False,
 ) -> Tracker:
@@ -64,6 +65,7 @@ def track(
       estimator: the method.
       truth: the mixture that produces the data.
       metrics: names out of `jaxmlr.metrics.METRICS`; excess metrics stand for what they are the excess of.
+      own: further metrics, `f(estimate, truth) -> ()` after observation n, by name.
       drift: of the truth.
       gaps: whether responses may be NaN, which is not observed.
 
@@ -86,7 +88,7 @@ def track(
         del n
         return update(state, (row.phi, row.y))
 
-    tracker = _track(estimator.init, take, estimator.mixture, truth, wanted, drift=drift, gaps=gaps)
+    tracker = _track(estimator.init, take, estimator.mixture, truth, wanted, own=own, drift=drift, gaps=gaps)
     if not watched:
         return tracker
 
@@ -113,6 +115,7 @@ def _track(
     truth: Mixture,
     wanted: set[str],
     *,
+    own: Mapping[str, Callable[[Mixture, Mixture], Any]] | None = None,
     drift: Drift | None,
     gaps: bool,
 ) -> Tracker:
@@ -148,7 +151,7 @@ def _track(
         dtype = mixture.coefficients.dtype
         measured = {"finite": jnp.all(jnp.isfinite(mixture.coefficients)).astype(dtype)}
         present = truth if drift is None else drift.at(truth, n)
-        measured |= of_estimate(wanted, mixture, present)
+        measured |= of_estimate(wanted, mixture, present, own)
         if state.confusion is not None:
             measured["misclassification"] = jnp.full((), jnp.nan, dtype)
             if comparable(mixture, truth):

@@ -14,7 +14,7 @@ from jaxmlr.evaluation import diagnostics, metrics
 from jaxmlr.mixture import Mixture
 from jaxmlr.study.compute import chunks
 from jaxmlr.study.compute.plan import Variant
-from jaxmlr.study.declare import resolve
+from jaxmlr.study.declare import measured, resolve
 from jaxmlr.study.declare.spec import Study
 
 ENTRIES = 2**22  # numbers of data held at once
@@ -78,7 +78,7 @@ def _at_records(
 
 def _measured(study: Study, mixture: Mixture, data: SimulatedRow) -> dict[str, jax.Array]:
     """Metrics, each of shape (), of a fit to `data`; those of the truth at the last of them."""
-    wanted, problem = tuple(study.metrics), study.problem
+    wanted, problem = study.metric_names, study.problem
     truth, drift = problem.mixture(study.precision), problem.drifting()
     numbers = jnp.arange(1, len(data.y) + 1, dtype=jnp.int32)
     last, lines = truth, truth.lines(data.phi)
@@ -87,18 +87,18 @@ def _measured(study: Study, mixture: Mixture, data: SimulatedRow) -> dict[str, j
         lines = jax.vmap(lambda n, phi: drift.at(truth, n).lines(phi))(numbers, data.phi)
     finite = jnp.all(jnp.isfinite(mixture.coefficients)).astype(data.y.dtype)
     nan = jnp.full_like(finite, jnp.nan)
-    measured = {"finite": finite}
-    measured |= metrics.of_estimate(wanted, mixture, last)
+    values = {"finite": finite}
+    values |= metrics.of_estimate(wanted, mixture, last, measured.own(study.metrics))
     # Diagnostics are of streams.
-    measured |= {name: nan for name in wanted if name in diagnostics.METRICS}
+    values |= {name: nan for name in wanted if name in diagnostics.METRICS}
     for name in metrics.CUMULATIVE:
         excess = f"excess_{name}"
         if name in wanted or excess in wanted:
             gaps = problem.gaps
             own = _cumulative(name, mixture.lines(data.phi), mixture, last, data, gaps=gaps)
             oracle = _cumulative(name, lines, last, last, data, gaps=gaps)
-            measured |= {key: x for key, x in ((name, own), (excess, own - oracle)) if key in wanted}
-    return measured
+            values |= {key: x for key, x in ((name, own), (excess, own - oracle)) if key in wanted}
+    return values
 
 
 def _cumulative(

@@ -29,6 +29,7 @@ from jaxmlr.evaluation import metrics, theory
 from jaxmlr.evaluation.tracking import Tracker, track, track_truth
 from jaxmlr.study.compute import chunks, prefixes
 from jaxmlr.study.compute.plan import PROBLEM, Cell, Chosen, Variant, plan
+from jaxmlr.study.declare import measured
 from jaxmlr.study.declare.problem import without_limit
 from jaxmlr.study.declare.spec import Study
 
@@ -67,15 +68,18 @@ def _follow(
 
 def cumulative_metrics(study: Study) -> tuple[str, ...]:
     """The running means that the study's metrics are made of."""
-    wanted = study.metrics
+    wanted = study.metric_names
     return tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
 
 
 def _trackers(study: Study, methods: Mapping[str, Estimator]) -> dict[str, Tracker]:
     """What follows every method, and the oracle where a metric is measured against it."""
     truth, cumulative = study.problem.mixture(study.precision), cumulative_metrics(study)
-    drift, gaps, wanted = study.problem.drifting(), study.problem.gaps, tuple(study.metrics)
-    trackers = {key: track(method, truth, wanted, drift=drift, gaps=gaps) for key, method in methods.items()}
+    drift, gaps, own = study.problem.drifting(), study.problem.gaps, measured.own(study.metrics)
+    wanted = tuple(name for name in study.metric_names if name not in own)
+    trackers = {
+        key: track(method, truth, wanted, own=own, drift=drift, gaps=gaps) for key, method in methods.items()
+    }
     if cumulative and drift is not None:
         trackers[ORACLE] = track_truth(truth, cumulative, drift=drift, gaps=gaps)
     elif cumulative:
@@ -87,7 +91,7 @@ def _trial(
     study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
 ) -> dict[str, dict[str, jax.Array]]:
     """Metrics of every method, and of the oracle on the same data, in one trial at one problem."""
-    wanted, cumulative = tuple(study.metrics), cumulative_metrics(study)
+    wanted, cumulative = study.metric_names, cumulative_metrics(study)
     values = _follow(study, trackers, trial)
     for key in [key for key in trackers if key != ORACLE]:
         for metric in cumulative:
@@ -181,13 +185,13 @@ def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
         here = study.at(points["problem"])
         truth = here.problem.mixture(study.precision)
         without = without_limit(vars(here.problem))
-        names = tuple(name for name in study.metrics if name not in without)
+        names = tuple(name for name in study.metric_names if name not in without)
         drift, gaps = here.problem.drifting(), here.problem.gaps
         tracker = theory.track(truth, names, symmetric=here.problem.symmetric, drift=drift, gaps=gaps)
         values = lanes(lambda trial: _follow(here, {"limit": tracker}, trial)["limit"])(trials)
         mean = jnp.nanmean if gaps else jnp.mean  # over the trials of which a response has been seen
         means = {name: mean(x, axis=0) for name, x in values.items()}
-        if "scale" in study.metrics:
+        if "scale" in names:
             means["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
         return means
 

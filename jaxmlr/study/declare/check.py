@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxmlr import _check
 from jaxmlr._xla.jit import Reached, checks_only
 from jaxmlr.data.drifts import Drift
+from jaxmlr.data.labels import LabelModel
 from jaxmlr.data.processes import Process
 from jaxmlr.estimator import Estimator
 from jaxmlr.mixture import Mixture
@@ -27,27 +28,29 @@ def check_method(
     dtype: DTypeLike,
     *,
     gaps: bool = False,
-) -> None:
-    """Raise StudyError unless a method of a study fits data of the truth.
+) -> Mixture:
+    """Raise StudyError unless a method of a study fits data of the truth; else the shapes of its estimate.
 
     Tests hold the methods of this package to their shapes, so only their arguments are checked. A method of
-    one's own is traced as a whole.
+    one's own is traced as a whole. A batch method's estimate is taken to be like the truth.
     """
     path: Path = ("estimators", name)
     own = not isinstance(table.get("method"), str) or ":" in table["method"]
     dim = truth.coefficients.shape[1]
 
-    def check(table: Mapping[str, Any]) -> None:
+    def check(table: Mapping[str, Any]) -> Mixture:
         if resolve.is_batch(name, table):
             batch = resolve.batch_method(name, table, truth, steps, gaps=gaps)
             check_batch(path, batch, dim, dtype, arguments_only=not own)
-        else:
-            method = resolve.estimator(name, table, truth)
-            state, _ = check_state(path, method, dim, dtype)
-            if own:
-                check_steps(path, method, state, dim, dtype)
+            return truth
+        method = resolve.estimator(name, table, truth)
+        state, estimate = check_state(path, method, dim, dtype)
+        if own:
+            check_steps(path, method, state, dim, dtype)
+        return estimate
 
-    narrowed(path, table, check)
+    estimate: Mixture = narrowed(path, table, check)
+    return estimate
 
 
 def check_state(path: Path, method: Estimator, dim: int, dtype: DTypeLike) -> tuple[Any, Mixture]:
@@ -109,6 +112,16 @@ def check_drift(path: Path, drift: Drift, truth: Mixture) -> None:
     with blamed_on(path, f"{dotted(path)}: "):
         drifted = jax.eval_shape(drift.coefficients, truth.coefficients, number)
     _check_same(path, "the coefficients", truth.coefficients, drifted)
+
+
+def check_labels(path: Path, law: LabelModel, dim: int, dtype: DTypeLike) -> None:
+    """Raise StudyError unless a law of labels draws int32 labels from a state that keeps its shape."""
+    phi, number = jax.ShapeDtypeStruct((dim,), dtype), jax.ShapeDtypeStruct((), dtype)
+    with blamed_on(path, f"{dotted(path)}: "):
+        state = jax.eval_shape(law.init, number)
+        after, label = jax.eval_shape(law.draw, state, phi, number)
+    _check_same(path, "the label", jax.ShapeDtypeStruct((), jnp.int32), label)
+    _check_same(path, "the state", state, after)
 
 
 def check_length(process: Process, steps: int, trials: int) -> None:

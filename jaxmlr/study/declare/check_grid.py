@@ -61,6 +61,8 @@ def check_traced(study: "Study", path: str, value: jax.Array) -> None:
     changed.problem.disturbance()
     if (moves := changed.problem.drifting()) is not None:
         check.check_drift(("problem", "drift"), moves, truth)
+    if (law := changed.problem.labelling(study.precision)) is not None:
+        check.check_labels(("problem", "labels"), law, changed.problem.dim, study.precision)
     for name, table in changed.estimators.items():
         if path.startswith(("problem.", f"estimators.{name}.")):
             check.check_method(name, table, truth, study.steps, study.precision)

@@ -49,7 +49,7 @@ def data(study: "Study", trial: int, point: Mapping[str, Any]) -> SimulatedRow:
             problem.regressors(),
             study.steps,
             trial=trial,
-            **problem.laws(),
+            **problem.laws(study.precision),
         )
         drawn: SimulatedRow = jax.tree.map(np.asarray, rows)
         return drawn

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxmlr import _check
 from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.drifts import Drift
+from jaxmlr.data.labels import LabelModel
 from jaxmlr.data.processes import Process
 from jaxmlr.data.recorded import digest_of
 from jaxmlr.data.simulate import Stream, stream
@@ -25,6 +26,8 @@ LIMITED = ("coefficient_error", "misclassification", "within_cluster_error")  # 
 
 def without_limit(problem: Mapping[str, Any]) -> dict[str, str]:
     """Metrics whose limit is not known for the problem of this table, and why."""
+    if problem.get("labels") is not None:
+        return dict.fromkeys((*LIMITED, "scale"), "it is known where labels is left out")
     if problem.get("noise") is not None:
         return dict.fromkeys(LIMITED, "it is known where noise is left out")
     drifts = problem.get("drift") is not None
@@ -50,6 +53,8 @@ class Problem:
       drift: `{kind, **parameters}` of a function in `jaxmlr.drifts`, or of one's own as above: `coefficients`
         are those of the first step, and errors are against those of step n. With `p` it moves beta, and -beta
         opposite to it.
+      labels: `{kind, **parameters}` of a function in `jaxmlr.labels`, or of one's own as above; None means
+        that they are drawn independently by the weights. Limits are known for such labels only.
 
     Raises:
       StudyError: anything is of the wrong kind, shape or range.
@@ -63,6 +68,7 @@ class Problem:
     noise: Mapping[str, Any] | None = None
     missing: Any = None
     drift: Mapping[str, Any] | None = None
+    labels: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and ranges; a recording is told apart by its content from now on."""
@@ -79,7 +85,7 @@ class Problem:
         if not isinstance(self.process, Mapping):
             reason = f"problem.process must be a table with a kind, not {self.process!r}"
             raise StudyError(("problem", "process"), reason)
-        for name in ("noise", "drift"):
+        for name in ("noise", "drift", "labels"):
             table = getattr(self, name)
             if table is not None and not isinstance(table, Mapping):
                 reason = f"problem.{name} must be a table with a kind, not {table!r}"
@@ -114,14 +120,18 @@ class Problem:
         self.regressors()
         self.disturbance()
         self.drifting()
+        self.labelling("float32", np)
 
     def check_shapes(self) -> None:
-        """Raise StudyError unless the process draws regressors (d,) and a drift keeps shapes."""
+        """Raise StudyError unless the process draws regressors (d,), a drift lines, and labels are labels."""
         with jax.enable_x64(False):
             check.check_process(("problem", "process"), self.process, self.dim, "float32")
             moves = self.drifting()
             if moves is not None:
                 check.check_drift(("problem", "drift"), moves, self.mixture("float32"))
+            law = self.labelling("float32")
+            if law is not None:
+                check.check_labels(("problem", "labels"), law, self.dim, "float32")
 
     @property
     def dim(self) -> int:
@@ -148,16 +158,26 @@ class Problem:
     def source(self, seed: int, trial: ArrayLike, precision: str) -> Stream:
         """The data of a trial, step by step."""
         process, truth = self.regressors(), self.mixture(precision)
-        return stream(jax.random.key(seed), truth, process, trial, **self.laws())
+        return stream(jax.random.key(seed), truth, process, trial, **self.laws(precision))
 
-    def laws(self) -> dict[str, Any]:
+    def laws(self, precision: str) -> dict[str, Any]:
         """What `simulate` takes besides the mixture and the process."""
-        missing = self.missing if self.gaps else None
-        return {"disturbance": self.disturbance(), "missing": missing, "drift": self.drifting()}
+        return {
+            "disturbance": self.disturbance(),
+            "missing": self.missing if self.gaps else None,
+            "drift": self.drifting(),
+            "labels": self.labelling(precision),
+        }
 
     def drifting(self) -> Drift | None:
         """The drift of the truth, None if it stays."""
         return None if self.drift is None else resolve.drift(self.drift, symmetric=self.symmetric)
+
+    def labelling(self, precision: str, xp: Any = jnp) -> LabelModel | None:
+        """The law of the labels, None if they are independent."""
+        if self.labels is None:
+            return None
+        return resolve.label_model(self.labels, self.mixture(precision, xp).weights)
 
     def regressors(self) -> Process:
         """The regressor process."""

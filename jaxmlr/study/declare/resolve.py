@@ -17,9 +17,10 @@ from jaxmlr._xla.jit import checking
 from jaxmlr.batch import starts
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.moments import check_tensor
-from jaxmlr.data import disturbances, drifts, processes
+from jaxmlr.data import disturbances, drifts, labels, processes
 from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.data.drifts import Drift
+from jaxmlr.data.labels import LabelModel
 from jaxmlr.data.processes import Process
 from jaxmlr.data.recorded import recorded
 from jaxmlr.estimator import Estimator
@@ -37,6 +38,7 @@ def _kinds(module: ModuleType) -> tuple[str, ...]:
 PROCESSES = _kinds(processes)
 DISTURBANCES = _kinds(disturbances)
 DRIFTS = _kinds(drifts)
+LABELS = _kinds(labels)
 STARTS = ("truth", *starts.KINDS)
 
 PrefixValues = dict[str, dict[str, jax.Array]]
@@ -135,7 +137,21 @@ def drift(table: Mapping[str, Any], *, symmetric: bool) -> Drift:
     return moves.mirrored() if symmetric else moves
 
 
-def _of_kind(path: Path, table: Mapping[str, Any], module: Any, kinds: tuple[str, ...], result: type) -> Any:
+def label_model(table: Mapping[str, Any], weights: jax.Array) -> LabelModel:
+    """The law of the labels of `{kind, **parameters}`, which may ask for the mixture's weights."""
+    path, facts = ("problem", "labels"), {"weights": weights}
+    law: LabelModel = _of_kind(path, table, labels, LABELS, LabelModel, facts)
+    return law
+
+
+def _of_kind(
+    path: Path,
+    table: Mapping[str, Any],
+    module: Any,
+    kinds: tuple[str, ...],
+    result: type,
+    facts: Mapping[str, Any] | None = None,
+) -> Any:
     if "kind" not in table:
         raise StudyError(path, f"{dotted(path)}: kind is missing; it must be one of {', '.join(kinds)}")
     kind, place = table["kind"], (*path, "kind")
@@ -143,7 +159,7 @@ def _of_kind(path: Path, table: Mapping[str, Any], module: Any, kinds: tuple[str
     if function is None:
         check_choice(place, kind, kinds)
         function = getattr(module, kind)
-    drawn = call(path, function, {name: value for name, value in table.items() if name != "kind"})
+    drawn = call(path, function, {name: value for name, value in table.items() if name != "kind"}, facts)
     if not isinstance(drawn, result):
         raise StudyError(
             place, f"{dotted(path)}.kind: {kind!r} returns {drawn!r}, which is no {result.__name__}"

@@ -16,7 +16,7 @@ from jaxmlr import _check
 from jaxmlr.data.simulate import SimulatedRow
 from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation import diagnostics, metrics
-from jaxmlr.study.declare import check, one_trial, resolve, sizes, toml_lines
+from jaxmlr.study.declare import check, measured, modules, one_trial, resolve, sizes, toml_lines
 from jaxmlr.study.declare import grid as grids
 from jaxmlr.study.declare.check_grid import check_grid
 from jaxmlr.study.declare.errors import StudyError, blamed_on, check_choice, dotted
@@ -52,7 +52,8 @@ class Study:
       steps: length of each trial.
       seed: of all noise; trial t sees `simulate(jax.random.key(seed), ..., trial=t)`.
       record: steps at which statistics are kept: a number of log-spaced steps, or a list.
-      metrics: names out of `jaxmlr.metrics.METRICS`.
+      metrics: names out of `jaxmlr.metrics.METRICS`, or functions of one's own, `f(estimate, truth) -> ()` of
+        two mixtures, as "package.module:function" or the function itself; they are called by their name.
       grid: axes, each the path of a number or a choice (`"problem.p"`, `"estimators.seed.gain"`) and its
         values; all combinations are run, on the same noise. See `jaxmlr.study.declare.grid` for ranges, axes
         that go together, and unions.
@@ -105,7 +106,7 @@ class Study:
         check.check_length(self.problem.regressors(), self.steps, self.trials)
         if self.reference is not None:
             check_choice(("reference",), self.reference, self.estimators)
-        check.check_until(self.until, self.metrics)
+        check.check_until(self.until, self.metric_names)
 
     def _check_fields(self) -> None:
         if not isinstance(self.name, str) or not self.name or {*self.name} & {"/", "\\"}:
@@ -122,21 +123,17 @@ class Study:
             _check.choice("precision", self.precision, ("float32", "float64"))
 
     def _check_metrics(self) -> None:
-        names = self.metrics
-        if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names):
-            raise StudyError(("metrics",), f"metrics must be a list of names, not {names!r}")
-        for name in names:
-            check_choice(("metrics",), name, metrics.METRICS)
+        measured.check(self.metrics)
         if not isinstance(self.diagnostics, bool):
             reason = f"diagnostics must be true or false, not {self.diagnostics!r}"
             raise StudyError(("diagnostics",), reason)
         if self.diagnostics:
-            object.__setattr__(self, "metrics", tuple(dict.fromkeys((*names, *diagnostics.METRICS))))
+            object.__setattr__(self, "metrics", tuple(dict.fromkeys((*self.metrics, *diagnostics.METRICS))))
 
     def _check_estimators(self) -> None:
         if not isinstance(self.estimators, Mapping) or not self.estimators:
             raise StudyError(("estimators",), "estimators must be a table with at least one method")
-        truth = self.problem.mixture(self.precision, np)
+        truth, own = self.problem.mixture(self.precision, np), measured.own(self.metrics)
         for name, table in self.estimators.items():
             if not isinstance(name, str) or not name or name.startswith("<"):
                 reason = f"estimators: a name must be a text and not begin with '<', not {name!r}"
@@ -145,9 +142,12 @@ class Study:
             if not isinstance(table, Mapping):
                 raise StudyError(path, f"estimators.{name} must be a table with a method, not {table!r}")
             gaps = self.problem.gaps
-            check.check_method(name, table, truth, self.steps, self.precision, gaps=gaps)
+            estimate = check.check_method(name, table, truth, self.steps, self.precision, gaps=gaps)
+            measured.check_shapes(own, path, estimate, truth)
         components = len(truth.weights)
-        if components > metrics.MOST_COMPONENTS and {*self.metrics} - {"within_cluster_error"}:
+        if components > metrics.MOST_COMPONENTS and {*self.metrics} & {*metrics.METRICS} - {
+            "within_cluster_error"
+        }:
             raise StudyError(
                 ("metrics",),
                 f"metrics: only within_cluster_error takes more than {metrics.MOST_COMPONENTS} components,"
@@ -182,6 +182,7 @@ class Study:
                     reason = f"{key} is an axis of the grid; set grid.{key} to a list instead"
                     raise StudyError((key,), reason)
                 table = replaced(table, key.split("."), value, key)
+            modules.admit(table, FilePath(path).parent)
             return from_table((), cls, beside(table, FilePath(path).parent))
         except StudyError as error:
             line = toml_lines.line_of(text, error.path)
@@ -206,14 +207,20 @@ class Study:
         tables: list[tuple[str, Any]] = [
             ("problem.process", self.problem.process),
             ("problem.noise", self.problem.noise),
-            ("problem.drift", self.problem.drift),
+            *((f"problem.{name}", getattr(self.problem, name)) for name in ("drift", "labels")),
         ]
         for path, declared, _ in grids.paths(self.grid):
             tables += [(f"{path} {value}", value) for value in grids.values(path, declared)]
         named = {f"{path}.kind": table.get("kind") for path, table in tables if isinstance(table, Mapping)}
         named |= {f"estimators.{name}.method": table["method"] for name, table in self.estimators.items()}
+        named |= {f"metrics.{name}": function for name, function in measured.own(self.metrics).items()}
         own = {path: resolve.own((path,), function) for path, function in named.items()}
         return {path: function for path, function in own.items() if function is not None}
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What the metrics are called, in their order."""
+        return measured.names(self.metrics)
 
     @property
     def recorded(self) -> np.ndarray:

@@ -11,8 +11,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxmlr.evaluation.metrics import METRICS
+from jaxmlr.evaluation.metrics import METRICS, record
 from jaxmlr.fitting import style
+from jaxmlr.study.results.dataset import metrics_of
 
 MOST_POINTS = 6
 SAME = 0.005  # relative distance up to which two curves cannot be told apart on paper
@@ -21,7 +22,7 @@ LABELS = {name: metric.label or metric.heading for name, metric in METRICS.items
 
 
 def default_metrics(results: xr.Dataset) -> list[str]:
-    """Error, labels and scale, as far as the results have them; excesses rather than totals."""
+    """Error, labels and scale, as far as the results have them, excesses rather than totals; else any."""
     have = [name for name in LABELS if f"{name}_mean" in results]
     groups = (
         ("coefficient_error",),
@@ -29,7 +30,7 @@ def default_metrics(results: xr.Dataset) -> list[str]:
         ("scale", "excess_within_cluster_error", "within_cluster_error"),
     )
     chosen = [next((name for name in group if name in have), None) for group in groups]
-    return [name for name in chosen if name]
+    return [name for name in chosen if name] or metrics_of(results)[:3]
 
 
 def curves(results: xr.Dataset, metrics: Sequence[str], width: float, colours: Mapping[str, str]) -> Figure:
@@ -90,8 +91,8 @@ def _letter(place: int) -> str:
 
 
 def _axis_label(metric: str) -> tuple[str, str]:
-    kind = "median, 5 to 95 %" if METRICS[metric].banded else r"mean $\pm$ 2 s.e."
-    return LABELS.get(metric, style.plain(metric.replace("_", " "))), kind
+    kind = "median, 5 to 95 %" if record(metric).banded else r"mean $\pm$ 2 s.e."
+    return LABELS.get(metric, style.plain(record(metric).heading or metric.replace("_", " "))), kind
 
 
 def methods_of(results: xr.Dataset) -> dict[str, str]:
@@ -104,7 +105,7 @@ def methods_of(results: xr.Dataset) -> dict[str, str]:
 def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str], inches: float) -> None:
     """One metric at one grid point, in a panel of some inches."""
     n = at["step"].values
-    banded = METRICS[metric].banded
+    banded = record(metric).banded
     drawn: dict[str, np.ndarray] = {}
     coinciding: list[str] = []
     for name, look in style.line_styles(methods_of(at), colours).items():
@@ -142,7 +143,7 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str],
         note.set_in_layout(False)
     _references(panel, at, metric, n)
     panel.set_xscale("log")
-    panel.set_yscale("log" if METRICS[metric].logarithmic else "linear")
+    panel.set_yscale("log" if record(metric).logarithmic else "linear")
     if metric == "scale" and np.isfinite(true_q := _last(at, "scale_theory")):
         panel.set_ylim(0.9, 1.6 * true_q + 0.5)
     elif metric == "excess_misclassification":
@@ -164,7 +165,7 @@ def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None
     if f"{metric}_oracle" in at:
         panel.plot(n, at[f"{metric}_oracle"].values, color="black", linewidth=0.8, label="true coefficients")
     if f"{metric}_theory" in at:
-        label = METRICS[metric].limit
+        label = record(metric).limit
         dash = (0, (6, 2)) if metric == "scale" else (0, (1, 1.2))
         panel.plot(
             n, at[f"{metric}_theory"].values, color="black", linewidth=0.9, linestyle=dash, label=label

@@ -8,7 +8,7 @@ import numpy as np
 import tomli_w
 import xarray as xr
 
-from jaxmlr.evaluation.metrics import METRICS
+from jaxmlr.evaluation.metrics import METRICS, record
 from jaxmlr.study.declare import grid
 from jaxmlr.study.declare.problem import without_limit
 from jaxmlr.study.declare.spec import Study
@@ -68,9 +68,9 @@ def dataset(
         return np.stack([shaped(pick(name), rows[name] if rows else None) for name in study.estimators])
 
     variables: dict[str, Any] = {}
-    for metric in study.metrics:
-        record = METRICS[metric]
-        label = {"long_name": record.long_name, "units": record.units, "metric": metric}
+    for metric in study.metric_names:
+        known = record(metric)
+        label = {"long_name": known.long_name, "units": known.units, "metric": metric}
         tables = {name: _numbers(merged[name][metric]) for name in study.estimators}
         for statistic in next(iter(tables.values())):
             values = stacked(lambda name, s=statistic, t=tables: t[name][s])
@@ -85,12 +85,12 @@ def dataset(
                     of_oracle | {"statistic": statistic},
                 )
         if metric in limits:
-            limit = label | {"long_name": f"limit of: {record.long_name}", "reference": "theory"}
+            limit = label | {"long_name": f"limit of: {known.long_name}", "reference": "theory"}
             numbers = of_problem(limits[metric].astype(np.float64))
             variables[f"{metric}_theory"] = (of_axes, numbers, limit | {"statistic": "limit"})
         if differences:
             difference = label | {
-                "long_name": f"difference from {study.reference} of: {record.long_name}",
+                "long_name": f"difference from {study.reference} of: {known.long_name}",
                 "difference_from": study.reference,
             }
             for statistic, of in (("mean", _mean), ("se", statistics.standard_error)):
@@ -104,7 +104,7 @@ def dataset(
                 )
         if kept:
             values = stacked(lambda name, m=metric: np.concatenate(kept[name][m], axis=-1))
-            one = label | {"long_name": f"one trial's {record.long_name}, at the last step"}
+            one = label | {"long_name": f"one trial's {known.long_name}, at the last step"}
             across_trials = ("estimator", *axes, "trial")
             variables[f"{metric}_trial"] = (across_trials, values, one | {"statistic": "trial"})
     count = {"long_name": "trials whose estimate is not finite", "units": "trials"}
@@ -127,7 +127,9 @@ def dataset(
         "seed": study.seed,
         "trials": study.trials,
     }
-    reasons = {name: why for name, why in without_limit(table["problem"]).items() if name in study.metrics}
+    reasons = {
+        name: why for name, why in without_limit(table["problem"]).items() if name in study.metric_names
+    }
     if reasons:
         described["without_limit"] = json.dumps(reasons)
     return xr.Dataset(variables, coordinates, {**described, **attributes})
@@ -164,9 +166,9 @@ def variable(
 
 
 def metrics_of(results: xr.Dataset) -> list[str]:
-    """The metrics that results have, in the order of `METRICS`, as a store of results has lost theirs."""
-    names = {array.attrs.get("metric") for array in results.data_vars.values()}
-    return [name for name in METRICS if name in names]
+    """The metrics of results, in the order of `METRICS`, then one's own by name: a store has lost theirs."""
+    names = {str(array.attrs["metric"]) for array in results.data_vars.values() if "metric" in array.attrs}
+    return [*(name for name in METRICS if name in names), *sorted(names - {*METRICS})]
 
 
 def best(

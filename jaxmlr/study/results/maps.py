@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from jaxmlr.evaluation.metrics import METRICS
+from jaxmlr.evaluation.metrics import record
 from jaxmlr.fitting import style
 from jaxmlr.study.results.curves import methods_of
 
@@ -46,7 +46,7 @@ def heat_map(results: xr.Dataset, metric: str, width: float) -> Figure:
         )
     last = results.isel(step=-1)
     medians = last[f"{metric}_q50"].where(2 * last["diverged"] <= results.attrs["trials"])
-    label = f"median of: {METRICS[metric].long_name}"
+    label = f"median of: {record(metric).long_name}"
     problem = [axis for axis in (x, y) if axis.startswith("problem.")]
     values = medians
     if len(problem) == 1:
@@ -122,7 +122,7 @@ def phase_diagram(results: xr.Dataset, metric: str, width: float, colours: Mappi
             panel.set_title(", ".join(f"{style.symbol(a)} = {style.value_of(v)}" for a, v in point.items()))
         handles = [Patch(color=colour) for colour in areas.values()]
         style.legend(drawn, handles, [style.plain(name) for name in areas])
-        title = f"{_title(results)}; smallest {METRICS[metric].long_name}; dot: within two standard errors"
+        title = f"{_title(results)}; smallest {record(metric).long_name}; dot: within two standard errors"
         style.headline(drawn, title)
     return drawn
 

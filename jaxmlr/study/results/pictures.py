@@ -13,6 +13,7 @@ from jaxmlr import _check
 from jaxmlr.fitting import style
 from jaxmlr.registry import COLOURS
 from jaxmlr.study.results.curves import LABELS, MOST_POINTS, curves, default_metrics
+from jaxmlr.study.results.dataset import metrics_of
 from jaxmlr.study.results.maps import heat_map, phase_diagram
 
 KINDS = ("auto", "curves", "heat", "phase")
@@ -59,7 +60,8 @@ def _chosen(results: xr.Dataset, metrics: Sequence[str] | None, kind: str) -> tu
         kind = "heat" if many and len([axis for axis in axes if results.sizes[axis] > 1]) > 1 else "curves"
     for name in metrics or ():
         if f"{name}_mean" not in results:
-            have = ", ".join(n for n in LABELS if f"{n}_mean" in results)
+            known = [n for n in LABELS if f"{n}_mean" in results]
+            have = ", ".join(dict.fromkeys((*known, *metrics_of(results))))
             raise ValueError(f"the results have no metric {name!r}; they have {have}")
     chosen = list(metrics or default_metrics(results))
     return kind, chosen if kind == "curves" or metrics else chosen[:1]

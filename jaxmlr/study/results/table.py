@@ -8,12 +8,10 @@ import numpy as np
 import xarray as xr
 from rich.table import Table
 
-from jaxmlr.evaluation.metrics import METRICS
-from jaxmlr.study.results.dataset import notes
+from jaxmlr.evaluation.metrics import record
+from jaxmlr.study.results.dataset import metrics_of, notes
 
 MOST_TABLES = 6  # grid points that have a table of their own
-
-_HEADINGS = {name: metric.heading for name, metric in METRICS.items() if metric.heading}
 
 
 def with_error(value: float, error: float) -> str:
@@ -29,7 +27,7 @@ def with_error(value: float, error: float) -> str:
 def tables(results: xr.Dataset) -> Iterator[Table]:
     """One table for every grid point: mean ± standard error over trials, a row for every method."""
     axes = [str(dim) for dim in results["diverged"].dims if dim not in ("estimator", "step")]
-    metrics = [name for name in _HEADINGS if f"{name}_mean" in results]
+    metrics = [name for name in metrics_of(results) if record(name).heading]
     last = results.isel(step=-1)
     for values in itertools.product(*(results[axis].values.tolist() for axis in axes)):
         point = dict(zip(axes, values, strict=True))
@@ -42,12 +40,12 @@ def tables(results: xr.Dataset) -> Iterator[Table]:
         table = Table(title=f"{title}, {place}" if place else title, caption=notes(results) or None)
         table.add_column("method", no_wrap=True)
         for metric in metrics:
-            table.add_column(_HEADINGS[metric], justify="right")
+            table.add_column(record(metric).heading, justify="right")
         table.add_column("diverged", justify="right")
         compared = [metric for metric in metrics if f"{metric}_difference_mean" in results]
         reference = json.loads(results.attrs["study"]).get("reference")
         for metric in compared:
-            table.add_column(f"{_HEADINGS[metric]} - {reference}'s", justify="right")
+            table.add_column(f"{record(metric).heading} - {reference}'s", justify="right")
         for name in at["estimator"].values.tolist():
             mine = at.sel(estimator=name)
             cells = [with_error(float(mine[f"{m}_mean"]), float(mine[f"{m}_se"])) for m in metrics]

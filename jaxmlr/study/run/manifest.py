@@ -23,11 +23,13 @@ import tomli_w
 
 import jaxmlr
 from jaxmlr.study.declare import grid
+from jaxmlr.study.declare.modules import root_of
 from jaxmlr.study.declare.spec import Study
 from jaxmlr.study.run.files import create, write
 
 FORMAT = 3
 ENVIRONMENT = ("format", "jaxmlr", "code", "jax", "jaxlib", "device", "machine")
+FREE = ("fingerprint", "recorded", "block", "study", "folders")  # of the manifest: no part of the identity
 GROWING = ("trials", "block", "grid", "metrics", "diagnostics", "record", "until", "keep", "reference")
 
 
@@ -74,6 +76,13 @@ def own_functions(study: Study) -> dict[str, str]:
     return digests
 
 
+def own_folders(study: Study) -> list[str]:
+    """Where the modules of those functions lie, to run the study again from its folder of results."""
+    names = {str(getattr(function, "__module__", "")) for function in study.functions.values()}
+    roots = {root_of(sys.modules.get(name.partition(".")[0])) for name in names}
+    return sorted(str(root) for root in roots if root is not None)
+
+
 def claim(study: Study, folder: Path) -> tuple[dict[str, Any], str]:
     """Take a folder for a study, or go on in it.
 
@@ -90,6 +99,7 @@ def claim(study: Study, folder: Path) -> tuple[dict[str, Any], str]:
         "recorded": study.recorded.tolist(),
         "block": study.block_size,
         "functions": own_functions(study),
+        "folders": own_folders(study),
         "study": study.to_table(),
     }
     content = json.dumps(ours, indent=1).encode()
@@ -165,7 +175,7 @@ def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
     study = {key: value for key, value in manifest["study"].items() if key not in GROWING}
-    others = {k: v for k, v in manifest.items() if k not in ("fingerprint", "recorded", "block", "study")}
+    others = {k: v for k, v in manifest.items() if k not in FREE}
     return _leaves(others | study)
 
 

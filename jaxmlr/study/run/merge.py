@@ -55,7 +55,7 @@ class Merger:
     @property
     def worst(self) -> float:
         """The largest standard error of the metric in question at the last recorded step."""
-        metric = self._study.until["metric"] if self._study.until else self._study.metrics[0]
+        metric = self._study.until["metric"] if self._study.until else self._study.metric_names[0]
         tables = [table for name, table in self.totals.summaries.items() if name != ORACLE]
         errors = [statistics.standard_error(table[metric])[:, -1] for table in tables]
         return float(np.max(np.concatenate(errors))) if errors else np.nan
@@ -133,7 +133,7 @@ class Merger:
             wanted = (trials % self._study.keep == 0) & (trials < self._study.trials)
             for name in self._study.estimators:
                 here = totals.kept.setdefault(name, {})
-                for metric in self._study.metrics:
+                for metric in self._study.metric_names:
                     here.setdefault(metric, []).append(exact[name][metric][:, -1, wanted])
 
     def pairs(self, name: str) -> tuple[list[int], np.ndarray]:

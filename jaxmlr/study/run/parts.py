@@ -77,11 +77,13 @@ def parts(study: Study, environment: Mapping[str, Any], functions: Mapping[str, 
             path.removeprefix(prefix): digest for path, digest in functions.items() if path.startswith(prefix)
         }
 
-    common = {
+    of_metrics = {"functions of the metrics": own} if (own := belonging("metrics.")) else {}
+    common: dict[str, Any] = {
         "environment": dict(environment),
         "recorded": study.recorded.tolist(),
         "functions of the problem": belonging("problem."),
         "axes": sorted(path for path, column in points.items() if all(map(grid.is_number, column))),
+        **of_metrics,
         **{key: table[key] for key in ("seed", "steps", "precision", "metrics")},
     }
 
@@ -95,10 +97,10 @@ def parts(study: Study, environment: Mapping[str, Any], functions: Mapping[str, 
     problem: dict[str, int] = {}
     every = rows(study)
     for name, (first, _) in every.items():
-        own = {"functions": belonging(f"estimators.{name}.")}
+        of_method = {"functions": belonging(f"estimators.{name}.")}
         of[name] = []
         for k in first:
-            what = {**common, **own, "problem": at(table["problem"], "problem.", k)}
+            what = {**common, **of_method, "problem": at(table["problem"], "problem.", k)}
             if name != PROBLEM:
                 what["method"] = at(table["estimators"][name], f"estimators.{name}.", k)
             of[name].append(_digest(what))
