@@ -44,8 +44,8 @@ def filled(data: Rows, key: jax.Array | None = None) -> Rows:
         order = np.random.default_rng(words).permutation(n)
     full = (np.zeros((ROWS, COLUMNS), phi.dtype), np.zeros(ROWS, y.dtype), np.zeros(ROWS, weight.dtype))
     full[0][:n, COLUMNS - d :], full[1][:n], full[2][:n] = phi[order], y[order], weight[order]
-    whole = [jnp.asarray(array) for array in full]
-    return Rows(whole[0], whole[1], whole[2], jnp.asarray(np.int32(d)))
+    whole: list[Any] = [*full, np.int32(d)]
+    return Rows(*whole)
 
 
 def filled_fit(
@@ -59,39 +59,60 @@ def filled_fit(
     shares = np.pad(weights, (before, 0))
     if variance.ndim:
         variance = np.pad(variance, (before, 0), constant_values=variance.max())
-    whole = Mixture(*map(jnp.asarray, (lines, shares, variance)))
+    parts: list[Any] = [lines, shares, variance]
     own = np.arange(before + components) >= before
     columns = np.arange(COLUMNS) >= COLUMNS - d
     spread = own if variance.ndim else np.ones((), bool)
-    entries = Mixture(*map(jnp.asarray, (own[:, None] & columns[None, :], own, spread)))
+    entries: list[Any] = [own[:, None] & columns[None, :], own, spread]
     if options is not None:
-        options = options._replace(ridge=jnp.asarray(np.pad(np.asarray(options.ridge), (COLUMNS - d, 0))))
-    return whole, options, entries
+        ridge: Any = np.pad(np.asarray(options.ridge), (COLUMNS - d, 0))
+        options = options._replace(ridge=ridge)
+    return Mixture(*parts), options, Mixture(*entries)
 
 
 def taken_entries(matrix: jax.Array, own: Mixture) -> jax.Array:
     """Of a matrix (q, q) of the entries of a filled mixture, those of its own."""
     kept = np.concatenate([np.asarray(leaf).reshape(-1) for leaf in own])
-    return jnp.asarray(np.asarray(matrix)[np.ix_(kept, kept)])
+    return _array(np.asarray(matrix)[np.ix_(kept, kept)])
 
 
-def fit_structure(constraints: Constraints) -> Fit:
-    """A fit of filled rows with 0 for every leaf."""
-    leaf: Any = 0
-    options = MStepOptions(leaf, leaf, leaf)
-    return Fit(Mixture(leaf, leaf, leaf), leaf, leaf, leaf, leaf, leaf, constraints, options, leaf)
+def some_mixture(components: int, dtype: Any, *axes: int) -> Mixture:
+    """Filled mixtures with variances of their own, of which only the shapes count."""
+    shapes = (*axes, components, COLUMNS), (*axes, components), (*axes, components)
+    leaves: list[Any] = [np.zeros(shape, dtype) for shape in shapes]
+    return Mixture(*leaves)
+
+
+def some_fit(components: int, dtype: Any, constraints: Constraints, steps: int) -> Fit:
+    """A fit to filled rows that has room for so many steps, of which only the shapes count."""
+    number: Any = np.zeros((), dtype)
+    ridge: Any = np.zeros(COLUMNS, dtype)
+    trace: Any = np.zeros(steps + 1, dtype)
+    count: Any = np.zeros((), np.int32)
+    mixture = some_mixture(components, dtype)
+    if constraints.equal_variance:
+        mixture = mixture._replace(noise_variance=number)
+    options = MStepOptions(ridge, number, number)
+    return Fit(mixture, number, trace, count, count > 0, count, constraints, options, count)
+
+
+def _array(values: np.ndarray) -> jax.Array:
+    """As JAX's array; `jnp.asarray` would compile a program for its shape."""
+    array: jax.Array = jax.device_put(values)
+    return array
 
 
 def taken(mixture: Mixture, components: int, d: int) -> Mixture:
     """What of a filled mixture is of the problem's own size."""
     beta, weights, variance = map(np.asarray, mixture)
     beta, weights = beta[-components:, COLUMNS - d :], weights[-components:]
-    return Mixture(*map(jnp.asarray, (beta, weights, variance[-components:] if variance.ndim else variance)))
+    variance = variance[-components:] if variance.ndim else variance
+    return Mixture(*map(_array, (beta, weights, variance)))
 
 
 def taken_fit(fit: Fit, components: int, d: int) -> Fit:
     """What of a fit to filled rows is of the problem's own size."""
     options = fit.options
     if options is not None:
-        options = options._replace(ridge=jnp.asarray(np.asarray(options.ridge)[COLUMNS - d :]))
+        options = options._replace(ridge=_array(np.asarray(options.ridge)[COLUMNS - d :]))
     return fit._replace(mixture=taken(fit.mixture, components, d), options=options)

@@ -230,15 +230,20 @@ def _climb(
         return (state.iterations < limit) & (state.change > tolerance)
 
     def step(state: _State) -> _State:
-        mixture, change = steps.m_step(state.moments, state.mixture, constraints, options)
+        moved, change = steps.m_step(state.moments, state.mixture, constraints, options)
+        started = state.iterations >= 0
+        mixture = jax.tree.map(lambda new, old: jnp.where(started, new, old), moved, state.mixture)
         moments = e_step(rows, mixture, *background)
         count = state.iterations + 1
         trace = state.trace.at[count].set(objective(mixture, moments))
-        return _State(mixture, moments, trace, change, count)
+        return _State(mixture, moments, trace, jnp.where(started, change, jnp.inf), count)
 
-    moments = e_step(rows, first, *background)
-    trace = jnp.zeros(max_iterations + 1, dtype).at[0].set(objective(first, moments))
-    state = _State(first, moments, trace, jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.int32))
+    # The first round has no M-step: an E-step of its own before the loop would take as long to compile again.
+    nothing = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(e_step, rows, first, *background)
+    )
+    trace = jnp.zeros(max_iterations + 1, dtype)
+    state = _State(first, nothing, trace, jnp.full((), jnp.inf, dtype), jnp.full((), -1, jnp.int32))
     mixture, moments, trace, change, count = lax.while_loop(going, step, state)
 
     trace = jnp.where(jnp.arange(max_iterations + 1, dtype=jnp.int32) <= count, trace, trace[count])

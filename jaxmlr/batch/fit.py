@@ -21,7 +21,7 @@ from jaxmlr.batch.problem import ridge_of, tolerance_of
 from jaxmlr.batch.rows import checked, counted_blocks, pack
 from jaxmlr.batch.spurious import distinct, plausible
 from jaxmlr.batch.starts.candidates import Rows, line_variance
-from jaxmlr.batch.starts.kinds import KINDS
+from jaxmlr.batch.starts.kinds import KINDS, pool
 from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.mixture import Mixture
 
@@ -141,31 +141,20 @@ def fit(
     if len(y) > sample:
         rows = jax.random.choice(jax.random.fold_in(key, len(KINDS)), len(y), (sample,), replace=False)
         part = Rows(phi[rows], y[rows], weight[rows])
-    if filled_up:
-        ridge = jnp.asarray(np.pad(np.asarray(ridge), (capacity.COLUMNS - d, 0)))
+    known = [None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance)]
     statics: dict[str, Any] = {
-        "components": capacity.room(components) if filled_up else components,
-        "kinds": tuple(sorted(chosen.items())),
         "constraints": constraints,
         "screening": screening,
         "finalists": min(finalists, sum(chosen.values())),
         "max_iterations": max_iterations,
     }
-    numbers = (key, ridge, variance_floor, tolerance)
+    kinds = tuple(sorted(chosen.items()))
+    numbers = (ridge, variance_floor, tolerance)
+    best: Fit
     if filled_up:
-        whole = capacity.filled(part, key)
-        best: Fit = programs.call(
-            functools.partial(_fit, weights=None, noise_variance=None, **statics),
-            *(whole, *numbers, jnp.asarray(np.int32(components))),
-            name="fit",
-            statics=statics,
-            like=capacity.fit_structure(constraints),
-        )
-        best = capacity.taken_fit(best, components, d)
-        ridge = ridge[capacity.COLUMNS - d :]
+        best = _fit_filled(part, key, components, kinds, numbers, statics)
     else:
-        known = [None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance)]
-        best = _fit(part, *numbers, None, *known, **statics)
+        best = _fit(part, key, *numbers, *known, components=components, kinds=kinds, **statics)
     if part is not data:
         limits: dict[str, Any] = {"constraints": constraints, "max_iterations": max_iterations}
         best = _go_on(data, best, ridge, variance_floor, tolerance, **limits)
@@ -231,6 +220,39 @@ def _named(fit: Fit, used: jax.Array | None = None) -> Fit:
     )
 
 
+def _fit_filled(
+    data: Rows,
+    key: jax.Array,
+    components: int,
+    kinds: tuple[tuple[str, int], ...],
+    numbers: tuple[jax.Array, jax.Array | None, jax.Array],
+    statics: dict[str, Any],
+) -> Fit:
+    """By two programs, which are compiled side by side and serve rows of all sizes."""
+    d, dtype, whole = data.phi.shape[1], data.y.dtype, capacity.filled(data, key)
+    ridge, *others = numbers
+    filled_ridge = np.pad(np.asarray(ridge), (capacity.COLUMNS - d, 0))
+    room, count = capacity.room(components), sum(count for _, count in kinds)
+    used: Any = np.int32(components)
+    start = programs.Program(
+        functools.partial(pool, kinds=kinds, components=room),
+        "starts",
+        (kinds, room),
+        capacity.some_mixture(room, dtype, count),
+    )
+    steps = max(statics["screening"], statics["max_iterations"])
+    climb = programs.Program(
+        functools.partial(_best, **statics),
+        "fit",
+        statics,
+        capacity.some_fit(room, dtype, statics["constraints"], steps),
+    )
+    climb.begin(whole, start.like, filled_ridge, *others, used)
+    few = jax.tree.map(lambda leaf: leaf[:DRAWN_FROM] if leaf.ndim else leaf, whole)
+    best: Fit = climb(whole, start(key, few, used), filled_ridge, *others, used)
+    return capacity.taken_fit(best, components, d)
+
+
 @functools.partial(
     wide_jit,
     static_argnames=("components", "kinds", "constraints", "screening", "finalists", "max_iterations"),
@@ -241,32 +263,39 @@ def _fit(
     ridge: jax.Array,
     variance_floor: jax.Array | None,
     tolerance: jax.Array,
-    used: jax.Array | None,
     weights: jax.Array | None,
     noise_variance: jax.Array | None,
     *,
     components: int,
     kinds: tuple[tuple[str, int], ...],
     constraints: Constraints,
+    **limits: int,
+) -> Fit:
+    starts = pool(key, data, kinds=kinds, components=components)
+    if weights is not None:
+        starts = starts._replace(weights=jnp.broadcast_to(weights, starts.weights.shape))
+    if noise_variance is not None:
+        shape = (starts.weights.shape[0], *noise_variance.shape)
+        starts = starts._replace(noise_variance=jnp.broadcast_to(noise_variance, shape))
+    starts = starts._replace(coefficients=constraints.project(starts.coefficients))
+    return _best(data, starts, ridge, variance_floor, tolerance, None, constraints=constraints, **limits)
+
+
+def _best(
+    data: Rows,
+    pool: Mixture,
+    ridge: jax.Array,
+    variance_floor: jax.Array | None,
+    tolerance: jax.Array,
+    used: jax.Array | None,
+    *,
+    constraints: Constraints,
     screening: int,
     finalists: int,
     max_iterations: int,
 ) -> Fit:
+    """The best fit from a pool of starts; `used` as in `plausible`."""
     options = _options(data, ridge, variance_floor)
-    drawn = []
-    few = data
-    if data.columns is not None:
-        few = Rows(data.phi[:DRAWN_FROM], data.y[:DRAWN_FROM], data.weight[:DRAWN_FROM], data.columns)
-    for number, (name, count) in enumerate(kinds):
-        keys = jax.random.split(jax.random.fold_in(key, number), count)
-        drawn.append(jax.vmap(lambda k, name=name: KINDS[name](k, few, components, used))(keys))
-    pool: Mixture = jax.tree.map(lambda *parts: jnp.concatenate(parts), *drawn)
-    if weights is not None:
-        pool = pool._replace(weights=jnp.broadcast_to(weights, pool.weights.shape))
-    if noise_variance is not None:
-        count = pool.weights.shape[0]
-        pool = pool._replace(noise_variance=jnp.broadcast_to(noise_variance, (count, *noise_variance.shape)))
-    pool = pool._replace(coefficients=constraints.project(pool.coefficients))
     rows, counts = pack(*data[:3]), distinct(data)
     if data.columns is not None:  # the rows are filled up as well
         rows = rows._replace(blocks=counted_blocks(rows))
@@ -310,7 +339,8 @@ def _fit(
         final, sound = jax.tree.map(lambda leaf: leaf[1, :finalists], lax.scan(phase, pool, limits)[1])
     best: Fit = _named(jax.tree.map(lambda leaf: leaf[0], final), used)
     if used is not None:  # components that only fill up are not lost
-        own = jnp.arange(components, dtype=jnp.int32) >= components - used
+        room = best.mixture.weights.shape[0]
+        own = jnp.arange(room, dtype=jnp.int32) >= room - used
         lost = jnp.where(jnp.any(own & (best.mixture.weights * _rows(data) < 1)), BITS["lost"], 0)
         best = best._replace(ending=best.ending_bits() & ~BITS["lost"] | lost.astype(jnp.int32))
     mean_weight = jnp.sum(data.weight) / jnp.maximum(_rows(data), 1)

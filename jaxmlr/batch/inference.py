@@ -73,10 +73,10 @@ def covariance(
         matrix = _covariance(rows, mixture, options, None, form=form, constraints=constraints)
         return matrix
     statics: dict[str, Any] = {"form": form, "constraints": constraints}
-    filled_covariance = functools.partial(_filled_covariance, **statics)
-    matrix = programs.call(
-        filled_covariance, phi, y, weight, mixture, options, own, name="covariance", statics=statics, like=0
-    )
+    size = sum(np.size(leaf) for leaf in mixture)
+    like = np.zeros((size, size), y.dtype)
+    program = programs.Program(functools.partial(_filled_covariance, **statics), "covariance", statics, like)
+    matrix = program(phi, y, weight, mixture, options, own)
     return capacity.taken_entries(matrix, own)
 
 

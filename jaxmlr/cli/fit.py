@@ -1,13 +1,11 @@
 """`jaxmlr fit`: a mixture of lines from a table. Needs the extra `data`."""
 
-import re
 import sys
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxmlr import _check
-from jaxmlr._xla import cache
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.model import Model
 from jaxmlr.fitting.tables import read, report
@@ -23,7 +21,7 @@ def fit(
     data: str,
     response: str | None,
     formula: str | None,
-    components: str,
+    counts: list[int],
     method: str,
     criterion: str,
     out: Path | None,
@@ -40,14 +38,13 @@ def fit(
     record = methods.for_table(method)
     _check.choice("--criterion", criterion, ("aic", "bic", "icl"))
     _check.choice("--format", kind, FORMATS)
-    counts = _counts(components)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; it must be a folder")
-    cache.keep()
     if record.kind == "recursive":
         if len(counts) > 1:
             raise ValueError(
-                f"--components {components}: {method} takes one number; a range needs a batch method"
+                f"--components {counts[0]}:{counts[-1]}: {method} takes one number;"
+                " a range needs a batch method"
             )
         streamed = _stream(data, response, formula, counts[0], method, seed, out, kind, reading)
         _print(streamed)
@@ -61,17 +58,6 @@ def fit(
         model.save(out / "model.json")
         say(str(out / "model.json"))
     _print(fitted)
-
-
-def _counts(text: str) -> list[int]:
-    """The numbers of components that `--components` asks for."""
-    if not re.fullmatch(r"[0-9]{1,3}(:[0-9]{1,3})?", text):
-        raise ValueError(f"--components must be a number or a range as 1:5, not {text!r}")
-    first, _, last = text.partition(":")
-    counts = list(range(int(first), int(last or first) + 1))
-    if not counts or counts[0] < 1:
-        raise ValueError(f"--components must be at least 1 and rise, not {text!r}")
-    return counts
 
 
 def _stream(

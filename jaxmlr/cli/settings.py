@@ -1,6 +1,7 @@
 """What several commands take: a folder of results, and settings written as key=value."""
 
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -43,3 +44,14 @@ def loaded(folder: Path) -> Any:
         so_far = f"{results.attrs['trials']:,} of {trials:,} trials so far"
         say(f"{folder}: not finished, {so_far}", file=sys.stderr)
     return results
+
+
+def counts_of(text: str) -> list[int]:
+    """The numbers of components that `--components` asks for."""
+    if not re.fullmatch(r"[0-9]{1,3}(:[0-9]{1,3})?", text):
+        raise ValueError(f"--components must be a number or a range as 1:5, not {text!r}")
+    first, _, last = text.partition(":")
+    counts = list(range(int(first), int(last or first) + 1))
+    if not counts or counts[0] < 1:
+        raise ValueError(f"--components must be at least 1 and rise, not {text!r}")
+    return counts

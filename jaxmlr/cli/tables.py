@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from jaxmlr._xla import cache
+from jaxmlr.batch import ahead
 from jaxmlr.cli import dialect
+from jaxmlr.cli.settings import counts_of
 from jaxmlr.fitting import methods
 
 
@@ -46,6 +49,10 @@ def fit(
     How the file is written is recognised where that is certain, and said; the options from --separator on
     say it otherwise.
     """
+    counts = counts_of(components)
+    cache.keep()
+    if method == "fit":
+        ahead.begin(counts)  # while what reads tables is imported, and the table is read
     try:
         from jaxmlr.cli import fit as command
         from jaxmlr.fitting.tables.dialect import Reading
@@ -54,7 +61,7 @@ def fit(
     reading = Reading(
         separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
     )
-    command.fit(data, response, formula, components, method, criterion, out, kind, seed, reading)
+    command.fit(data, response, formula, counts, method, criterion, out, kind, seed, reading)
 
 
 def predict(

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from jaxmlr import Mixture
 from jaxmlr.batch import em, fit, starts
 from jaxmlr.batch.starts.candidates import Rows
-from jaxmlr.batch.starts.kinds import random_partition, sequential_robust, spectral, tensor
+from jaxmlr.batch.starts.kinds import pool, random_partition, sequential_robust, spectral, tensor
 from jaxmlr.evaluation.agreement import match
 
 RARE = Mixture(
@@ -125,6 +125,20 @@ def test_known_parts_masks_and_batches():
         jax.random.split(jax.random.key(1), 2)
     )
     assert np.all(np.isfinite(batch))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("used", [None, 2])
+def test_a_pool_holds_what_the_functions_of_its_kinds_draw(used):
+    phi, y = imbalanced(100)
+    kinds = tuple((name, 2) for name in starts.KINDS)
+    key, rows = jax.random.key(4), data_of(phi, y)
+    drawn = jax.jit(lambda key: pool(key, rows, used, kinds=kinds, components=3))(key)
+    for number, (name, count) in enumerate(kinds):
+        keys = jax.random.split(jax.random.fold_in(key, number), count)
+        alone = jax.jit(jax.vmap(lambda k, name=name: starts.KINDS[name](k, rows, 3, used)))(keys)
+        for one, other in zip(drawn, alone, strict=True):
+            assert_allclose(one[2 * number : 2 * number + 2], other, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", list(starts.KINDS))

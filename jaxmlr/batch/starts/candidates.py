@@ -61,26 +61,37 @@ def quantile(value: jax.Array, weight: jax.Array, fraction: jax.Array) -> jax.Ar
     return value[order][reached]
 
 
-def around(data: Rows, lines: jax.Array, components: ArrayLike) -> Mixture:
+def around(
+    data: Rows,
+    lines: jax.Array,
+    components: ArrayLike,
+    label: jax.Array | None = None,
+    grouped: ArrayLike = True,
+) -> Mixture:
     """The mixture of lines (K, d) whose rows are those nearest to each, with one variance for all.
 
     A common variance at the start keeps a line through few rows from swallowing the likelihood. The first
-    `components` lines count, which may be traced; the others get weight 0.
+    `components` lines count, which may be traced; the others get weight 0. Where `grouped`, the rows of a
+    line are those of a `label` (n,), and weights and variances are those of its group.
     """
-    present = jnp.arange(lines.shape[0], dtype=jnp.int32) < components
-    square = jnp.where(present[:, None], squares(data, lines), jnp.inf)
-    nearest = jnp.argmin(square, axis=0).astype(jnp.int32)
     total = jnp.maximum(jnp.sum(data.weight), float(jnp.finfo(data.y.dtype).tiny))
-    member = jax.nn.one_hot(nearest, lines.shape[0], axis=0, dtype=data.y.dtype)
-    size = jnp.sum(member * data.weight[None, :], 1)
-    variance = jnp.sum(data.weight * jnp.min(square, axis=0)) / total
-    variance = jnp.maximum(variance, steps.resolution(data.y, data.weight))
+    present = jnp.arange(lines.shape[0], dtype=jnp.int32) < components
+    lines = jnp.where(present[:, None], lines, 0)
+    square = squares(data, lines)
+    own = jnp.argmin(jnp.where(present[:, None], square, jnp.inf), axis=0).astype(jnp.int32)
+    if label is not None:
+        own = jnp.where(grouped, label, own)
+    member = jax.nn.one_hot(own, lines.shape[0], axis=0, dtype=data.y.dtype) * data.weight[None, :]
+    size, errors = jnp.sum(member, axis=1), jnp.sum(member * square, axis=1)
+    variance = jnp.broadcast_to(jnp.sum(errors) / total, size.shape)
     # No component begins empty: its weight would stay near 0 for many steps.
     even = 1 / jnp.asarray(components, data.y.dtype)
     weights = jnp.where(present, 0.5 * size / total + 0.5 * even, 0)
-    return Mixture(
-        jnp.where(present[:, None], lines, 0), weights, jnp.broadcast_to(variance, (lines.shape[0],))
-    )
+    if label is not None:
+        apart = jnp.where(size > 0, errors / jnp.where(size > 0, size, 1), 0)
+        apart = jnp.where(size > 0, apart, jnp.max(apart))
+        variance, weights = jnp.where(grouped, apart, variance), jnp.where(grouped, size / total, weights)
+    return Mixture(lines, weights, jnp.maximum(variance, steps.resolution(data.y, data.weight)))
 
 
 def line_variance(data: Rows) -> jax.Array:

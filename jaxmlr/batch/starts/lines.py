@@ -6,8 +6,11 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
-from jaxmlr.batch.starts.candidates import Rows, around, candidates, correction, quantile, squares
+from jaxmlr.batch.starts.candidates import CANDIDATES, Rows, around, candidates, correction, quantile, squares
 from jaxmlr.mixture import Mixture
+
+PARTITION, RANDOM, SPREAD, ROBUST = range(4)  # ways to find lines one after another
+REFINEMENTS = (1, 0, 0, 30)  # least squares steps of each way
 
 
 def random_partition(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
@@ -22,19 +25,8 @@ def random_partition(key: jax.Array, data: Rows, components: int, used: ArrayLik
     Returns:
       A Mixture with noise_variance (K,), as every start.
     """
-    phi, y, weight, _ = data
-    label = jax.random.randint(key, y.shape, 0, components if used is None else used, jnp.int32)
-    member = jax.nn.one_hot(label, components, axis=0, dtype=y.dtype) * weight[None, :]
-    lines = jax.vmap(correction, (None, None, 0))(phi, y, member)
-    size = jnp.sum(member, axis=1)
-    tiny = float(jnp.finfo(y.dtype).tiny)
-    variance = jnp.sum(member * squares(data, lines), axis=1) / jnp.maximum(size, tiny)
-    variance = jnp.where(size > 0, variance, jnp.max(variance))
-    return Mixture(
-        lines,
-        size / jnp.maximum(jnp.sum(weight), tiny),
-        jnp.maximum(variance, steps.resolution(y, weight)),
-    )
+    lines, label = lines_by(PARTITION, key, data, components, used)
+    return around(data, lines, components if used is None else used, label)
 
 
 def random_lines(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
@@ -49,7 +41,7 @@ def random_lines(key: jax.Array, data: Rows, components: int, used: ArrayLike | 
     Returns:
       A Mixture.
     """
-    lines = candidates(key, data, data.weight, components)
+    lines, _ = lines_by(RANDOM, key, data, components, used)
     return around(data, lines, components if used is None else used)
 
 
@@ -68,23 +60,8 @@ def spread_lines(key: jax.Array, data: Rows, components: int, used: ArrayLike | 
     Returns:
       A Mixture.
     """
-    start = jnp.full_like(data.y, jnp.inf)
-    least = steps.resolution(data.y, data.weight)
-
-    keys = jax.random.split(key, components)
-
-    def add(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        distance, taken = carry
-        chance = data.weight * jnp.where(jnp.isinf(distance), 1, distance + least)
-        lines = candidates(keys[k], data, chance)
-        left = jnp.minimum(distance[None, :], squares(data, lines))
-        best = jnp.argmin(jnp.sum(data.weight[None, :] * left, axis=1))
-        return left[best], taken.at[k].set(lines[best])
-
-    count = components if used is None else used
-    none = jnp.zeros((components, data.phi.shape[1]), data.y.dtype)
-    _, lines = lax.fori_loop(0, count, add, (start, none))
-    return around(data, lines, count)
+    lines, _ = lines_by(SPREAD, key, data, components, used)
+    return around(data, lines, components if used is None else used)
 
 
 def sequential_robust(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
@@ -108,41 +85,76 @@ def sequential_robust(key: jax.Array, data: Rows, components: int, used: ArrayLi
     Returns:
       A Mixture.
     """
+    lines, _ = lines_by(ROBUST, key, data, components, used)
+    return around(data, lines, components if used is None else used)
+
+
+def lines_by(
+    way: int | jax.Array, key: jax.Array, data: Rows, components: int, used: ArrayLike | None
+) -> tuple[jax.Array, jax.Array]:
+    """Lines (K, d) found one after another, and the groups (n,) of rows that `PARTITION` draws.
+
+    All ways are one loop of proposing, choosing, refining and taking rows away: a program of starts of every
+    kind is then hardly larger than that of one. An int is a way known to the compiler.
+    """
     phi, y, weight, _ = data
     tiny = float(jnp.finfo(y.dtype).tiny)
-    least = jnp.sqrt(steps.resolution(y, weight))
-    keys = jax.random.split(key, components)
+    least = steps.resolution(y, weight)
     count = components if used is None else used
+    keys = jax.random.split(key, components)
+    label = jax.random.randint(key, y.shape, 0, count, jnp.int32)
+    known = isinstance(way, int)
+    tries = components if known and way == RANDOM else max(CANDIDATES, components)
+    refinements = REFINEMENTS[way] if isinstance(way, int) else jnp.asarray(REFINEMENTS, jnp.int32)[way]
+
+    def fitted(beta: jax.Array) -> jax.Array:
+        return jnp.einsum("nd,d->n", phi, beta, precision="highest")
 
     def add(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        free, taken = carry
-        remaining = jnp.asarray(count - k, y.dtype)
-        lines = candidates(keys[k], data, free)
+        left, taken = carry  # squared distances from the nearest line (SPREAD), weights still free (ROBUST)
+        chance = jnp.where(way == ROBUST, left, weight)
+        chance = jnp.where(way == SPREAD, weight * jnp.where(jnp.isinf(left), 1, left + least), chance)
+        lines = candidates(jnp.where(way == RANDOM, key, keys[k]), data, chance, tries)
         square = squares(data, lines)
-        # A sum of logarithms is lowered by many small residuals and hardly raised by large ones.
-        spread = quantile(jnp.min(square, axis=0), free, 0.5 / remaining) + jnp.square(least)
-        best = jnp.argmin(jnp.sum(free[None, :] * jnp.log(square + spread), axis=1))
-        scale = jnp.sqrt(quantile(square[best], free, 0.5 / remaining))
+        middle = 0.5 / jnp.asarray(count - k, y.dtype)
+
+        def first() -> tuple[jax.Array, jax.Array]:
+            return jnp.zeros((), jnp.int32), jnp.ones((), y.dtype)
+
+        def in_turn() -> tuple[jax.Array, jax.Array]:
+            return jnp.asarray(k, jnp.int32), jnp.ones((), y.dtype)
+
+        def nearest() -> tuple[jax.Array, jax.Array]:
+            distance = jnp.sum(weight[None, :] * jnp.minimum(left[None, :], square), axis=1)
+            return jnp.argmin(distance).astype(jnp.int32), jnp.ones((), y.dtype)
+
+        def robust() -> tuple[jax.Array, jax.Array]:
+            # A sum of logarithms is lowered by many small residuals and hardly raised by large ones.
+            spread = quantile(jnp.min(square, axis=0), left, middle) + least
+            best = jnp.argmin(jnp.sum(left[None, :] * jnp.log(square + spread), axis=1))
+            return best.astype(jnp.int32), jnp.sqrt(quantile(square[best], left, middle))
+
+        choices = (first, in_turn, nearest, robust)
+        best, scale = choices[way]() if isinstance(way, int) else lax.switch(way, choices)
 
         def refine(_: int, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             beta, scale = now
-            scale = jnp.maximum(scale, least)
             error = y - fitted(beta)
-            w = free * jnp.exp(-0.5 * jnp.square(error / scale))
+            core = left * jnp.exp(-0.5 * jnp.square(error / jnp.maximum(scale, jnp.sqrt(least))))
+            w = jnp.where(way == PARTITION, jnp.where(label == k, weight, 0), core)
             beta = beta + correction(phi, error, w)
             error = y - fitted(beta)
             return beta, jnp.sqrt(2 * jnp.sum(w * error * error) / jnp.maximum(jnp.sum(w), tiny))
 
-        def fitted(beta: jax.Array) -> jax.Array:
-            return jnp.einsum("nd,d->n", phi, beta, precision="highest")
-
-        beta, scale = lax.fori_loop(0, 30, refine, (lines[best], scale))
-        explained = jnp.abs(y - fitted(beta)) < 3 * jnp.maximum(scale, least)
-        rest = jnp.where(explained, 0, free)
+        line = jnp.where(way == PARTITION, 0, lines[best])
+        line, scale = lax.fori_loop(0, refinements, refine, (line, scale))
+        explained = jnp.abs(y - fitted(line)) < 3 * jnp.maximum(scale, jnp.sqrt(least))
+        rest = jnp.where(explained, 0, left)
         # Where too few rows are left for a line, the next is drawn from all of them again.
         enough = jnp.sum(rest > 0, dtype=jnp.int32) > data.dim
-        return jnp.where(enough, rest, weight), taken.at[k].set(beta)
+        free = jnp.where(enough, rest, weight)
+        return jnp.where(way == SPREAD, jnp.minimum(left, square[best]), free), taken.at[k].set(line)
 
     none = jnp.zeros((components, phi.shape[1]), y.dtype)
-    _, lines = lax.fori_loop(0, count, add, (weight, none))
-    return around(data, lines, count)
+    _, lines = lax.fori_loop(0, count, add, (jnp.where(way == SPREAD, jnp.inf, weight), none))
+    return lines, label

@@ -6,7 +6,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr.batch.starts.candidates import Rows, around
-from jaxmlr.batch.starts.lines import spread_lines
+from jaxmlr.batch.starts.lines import SPREAD, lines_by
 from jaxmlr.mixture import Mixture
 
 ITERATIONS = 30  # of the power method, which squares the error in each
@@ -64,16 +64,25 @@ def spectral(key: jax.Array, data: Rows, components: int, used: ArrayLike | None
     Returns:
       A Mixture.
     """
+    reduced, back = spanned(data, components, used)
+    inside, _ = lines_by(SPREAD, key, reduced, components, used)
+    return around(data, product(inside, back), components if used is None else used)
+
+
+def product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """The matrix product in full precision."""
+    return jnp.dot(left, right, precision="highest")
+
+
+def spanned(data: Rows, components: int, used: ArrayLike | None = None) -> tuple[Rows, jax.Array]:
+    """Whitened rows in coordinates of the span, (n, d) with zeros behind, and the way back (d, d)."""
     white, root = _whitened(data)
-    count = components if used is None else used
-    width = min(components, data.phi.shape[1])
+    count, d = components if used is None else used, data.phi.shape[1]
+    width = min(components, d)
     span = jnp.where(_first(width, count)[None, :], _leading(_second(white), width)[1], 0)
-    reduced = white._replace(
-        phi=jnp.einsum("ni,ij->nj", white.phi, span, precision="highest"),
-        columns=None if data.columns is None else jnp.minimum(count, data.columns),
-    )
-    inside = spread_lines(key, reduced, components, used).coefficients
-    return around(data, jnp.einsum("kj,ij,il->kl", inside, span, root, precision="highest"), count)
+    span = jnp.pad(span, ((0, 0), (0, d - width)))
+    columns = jnp.minimum(jnp.asarray(count, jnp.int32), jnp.asarray(data.dim, jnp.int32))
+    return white._replace(phi=product(white.phi, span), columns=columns), product(span.T, root)
 
 
 def check_tensor(components: int, dim: int) -> None:
@@ -107,6 +116,12 @@ def tensor(key: jax.Array, data: Rows, components: int, used: ArrayLike | None =
       ValueError: K exceeds d.
     """
     check_tensor(components, data.phi.shape[1])
+    lines = decomposed(key, third_moment(data, components, used), components, used)
+    return around(data, lines, components if used is None else used)
+
+
+def third_moment(data: Rows, components: int, used: ArrayLike | None = None) -> tuple[jax.Array, jax.Array]:
+    """M3[W, W, W] (K, K, K), and the way back (K, d) of lines from the coordinates of W."""
     white, root = _whitened(data)
     x, y, weight, _ = white
     count = components if used is None else used
@@ -121,6 +136,16 @@ def tensor(key: jax.Array, data: Rows, components: int, used: ArrayLike | None =
     metric = jnp.einsum("ia,ib->ab", whitener, whitener, precision="highest")
     mixed = first[:, None, None] * metric[None, :, :]
     third = (third - mixed - mixed.transpose(1, 0, 2) - mixed.transpose(1, 2, 0)) / 6
+    return third, product((vectors * width[None, :]).T, root)
+
+
+def decomposed(
+    key: jax.Array, moment: tuple[jax.Array, jax.Array], components: int, used: ArrayLike | None = None
+) -> jax.Array:
+    """Lines (K, d) by the power method on `third_moment`."""
+    third, back = moment
+    count, dtype = components if used is None else used, third.dtype
+    tiny = float(jnp.finfo(dtype).tiny)
 
     def normal(v: jax.Array) -> jax.Array:
         return v / jnp.maximum(jnp.linalg.norm(v, axis=-1, keepdims=True), tiny)
@@ -132,7 +157,7 @@ def tensor(key: jax.Array, data: Rows, components: int, used: ArrayLike | None =
 
     def take(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         tensor, components_so_far = carry
-        v = normal(jax.random.normal(keys[k], (TRIES, components), y.dtype))
+        v = normal(jax.random.normal(keys[k], (TRIES, components), dtype))
         v = lax.fori_loop(0, ITERATIONS, lambda _, v: normal(pull(tensor, v)), v)
         height = jnp.sum(pull(tensor, v) * v, axis=1)
         best = jnp.argmax(height)
@@ -140,7 +165,5 @@ def tensor(key: jax.Array, data: Rows, components: int, used: ArrayLike | None =
         cube = v[:, None, None] * v[None, :, None] * v[None, None, :]
         return tensor - height * cube, components_so_far.at[k].set(height * v)
 
-    none = jnp.zeros((components, components), y.dtype)
-    _, scaled = lax.fori_loop(0, count, take, (third, none))
-    b = jnp.einsum("ij,kj->ki", vectors * width[None, :], scaled, precision="highest")
-    return around(data, jnp.einsum("ki,ij->kj", b, root, precision="highest"), count)
+    none = jnp.zeros((components, components), dtype)
+    return product(lax.fori_loop(0, count, take, (third, none))[1], back)
