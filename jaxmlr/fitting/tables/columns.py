@@ -31,12 +31,17 @@ def typed(frame: pd.DataFrame, formula: Formula, levels: Mapping[str, list[str]]
 
     Raises:
       ValueError: no such column, text among numbers, an infinite number, a new level, or a column that is
-        empty or holds neither numbers nor text; row, column and what to do are named.
+        empty, holds neither numbers nor text, or numbers among which one seems to stand for a missing entry;
+        row, column and what to do are named.
     """
-    return pd.DataFrame(
+    typed = pd.DataFrame(
         {word: _typed(column(frame, name), word, formula, levels) for word, name in formula.columns.items()},
         index=frame.index,
     )
+    if levels is None and not frame.attrs.get("missing"):
+        for word in typed.select_dtypes("number"):
+            _check_codes(typed[word].rename(formula.columns[word]))
+    return typed
 
 
 def column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
@@ -78,7 +83,9 @@ def _typed(
     if word in formula.factors:
         return _factor(_text(values))
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        raise ValueError(f"column {name!r} holds dates; --dates makes them numbers of days, or leave it out")
+        raise ValueError(
+            f"column {name!r} holds dates: --dates makes them numbers of days, or {without(formula, name)}"
+        )
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
         return _finite(values.astype(np.float64))
     text = _text(values)
@@ -90,22 +97,52 @@ def _typed(
     what = f"row {row}, column {name!r}: {text[row]!r} is not a number"
     like_numbers = text.dropna().map(lambda entry: bool(_LIKE_NUMBER.match(entry)))
     if levels is not None or number:
-        raise ValueError(f"{what}; {_missing(text[row])}")
+        raise ValueError(f"{what}; {_instead(text[row])}")
     if numerals.looks_like_dates(text.dropna()):
-        raise ValueError(f"column {name!r} holds dates; --dates makes them numbers of days, or leave it out")
+        raise ValueError(
+            f"column {name!r} holds dates: --dates makes them numbers of days, or {without(formula, name)}"
+        )
+    if (like_numbers & text.dropna().map(lambda entry: ":" in entry)).all():
+        raise ValueError(f"{what}; write times as numbers, or leave them out: {without(formula, name)}")
     if 2 * like_numbers.sum() >= len(like_numbers):
-        raise ValueError(f"{what}; {_missing(text[row])}, C({quoted(name)}) in the formula makes a factor")
+        raise ValueError(f"{what}; {_instead(text[row])}, C({quoted(name)}) in the formula makes a factor")
     different = len(text.dropna().unique())
     if different > MOST_LEVELS:
         raise ValueError(
             f"column {name!r} holds {different} different texts, such as {text.dropna().iloc[0]!r};"
-            f" C({quoted(name)}) in the formula makes a factor of it, or leave it out: '. - {quoted(name)}'"
+            f" C({quoted(name)}) in the formula makes a factor of it; or leave it out:"
+            f" {without(formula, name)}"
         )
     return _factor(text)
 
 
-def _missing(entry: str) -> str:
+def without(formula: Formula, name: str) -> str:
+    """The option that leaves a column out of a formula that was "."."""
+    return f'--formula "{quoted(formula.response)} ~ . - {quoted(name)}"'
+
+
+def _instead(entry: str) -> str:
+    if _LIKE_NUMBER.match(entry):
+        return "write it as a plain number"
     return f"if it stands for a missing entry give --missing {entry!r}"
+
+
+def _check_codes(values: "pd.Series[Any]") -> None:
+    """Raise ValueError where a number looks like a code for a missing entry.
+
+    It is one of nines, as -999, and outside of all others by more than they differ from one another.
+    """
+    present = values.dropna().to_numpy(np.float64)
+    for code in (present.min(), present.max()) if len(present) > 2 else ():
+        others = present[present != code]
+        nines = abs(code) >= 99 and set(f"{abs(code):.10g}") <= {"9", "."}
+        if nines and len(others) > 1 and np.abs(others - code).min() > np.ptp(others):
+            where = f"{len(present) - len(others)} of {len(present)} rows"
+            raise ValueError(
+                f"column {values.name!r} holds {code:g} in {where}, far from the others, which go from"
+                f" {others.min():g} to {others.max():g}: give --missing {code:g} if it stands for a missing"
+                " entry, or --missing NA if it is a number"
+            )
 
 
 def _factor(text: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -14,9 +14,10 @@ from formulaic.errors import DataMismatchWarning
 
 from jaxmlr.fitting.tables import columns, formula
 from jaxmlr.fitting.tables.formula import Formula, quoted
-from jaxmlr.fitting.tables.functions import FUNCTIONS
+from jaxmlr.fitting.tables.functions import FUNCTIONS, INDICATOR
 
 _CONTEXT = {name: function for name, function in FUNCTIONS.items() if function is not None}
+_CONTEXT[INDICATOR] = lambda truth: truth.astype(np.float64)
 
 
 class TableRows(NamedTuple):

@@ -111,6 +111,11 @@ def recognise(sample: bytes, whole: bool, name: str, reading: Reading) -> Dialec
         columns = [(each, entries[1:]) for each, entries in columns]
         first = lines.index(body[1 if first > at else 0], first) + 1
     _check_begins(columns, name)
+    for each, entries in columns:
+        if (zeros := [entry.strip() for entry in entries if re.fullmatch(r"\s*0\d+\s*", entry)]) and each:
+            notes.append(
+                f"column {each!r} has numbers as {zeros[0]}; for codes, C(...) makes a factor of them"
+            )
     marks = numerals.marks(columns, separator, reading.decimal, reading.thousands)
     sentence = _sentence(separator, marks, encoding, comment if at or commented else None)
     return Dialect(
@@ -229,6 +234,11 @@ def _names(header: list[str], rows: Sequence[Sequence[str]], name: str) -> tuple
             f"{name} is not a whole CSV file: row {row + 1} has {width} entries and the header {len(header)};"
             " --separator, --decimal or --skip-rows may help"
         )
+    if all(map(numerals.is_number, header)) and any("." in each or "," in each for each in header):
+        raise ValueError(
+            f"{name}: the first line holds numbers, {', '.join(header[:3])}, where the names of the columns"
+            " belong: put a line of names in front"
+        )
     twice = [each for each, count in Counter(header).items() if each and count > 1]
     if twice:
         raise ValueError(f"two columns are called {twice[0]!r}; give one of them another name")
@@ -245,7 +255,7 @@ def _are_row_names(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _has_units(columns: Sequence[tuple[str, Sequence[str]]]) -> bool:
-    """Whether the first row holds words in columns of numbers."""
+    """Whether the first row holds words in all columns of numbers, or words in brackets in some of them."""
     numeric = [
         entries
         for _, entries in columns
@@ -254,7 +264,10 @@ def _has_units(columns: Sequence[tuple[str, Sequence[str]]]) -> bool:
         and not all(map(numerals.is_missing, entries[1:]))
     ]
     words = [each[0] for each in numeric if not numerals.is_missing(each[0])]
-    return bool(words) and not any(map(numerals.is_number, words)) and len(words) == len(numeric)
+    bracketed = all(each.strip()[0] in "[(" and each.strip()[-1] in ")]" for each in words)
+    return (
+        bool(words) and not any(map(numerals.is_number, words)) and (bracketed or len(words) == len(numeric))
+    )
 
 
 def _check_begins(columns: Sequence[tuple[str, Sequence[str]]], name: str) -> None:

@@ -97,6 +97,10 @@ def _collinear(design: Design, units: Units, phi: np.ndarray, factor: np.ndarray
     if not len(bad):
         return ""
     name, before = design.names[bad[0]], design.names[: bad[0]]
+    if design.intercept is not None and np.ptp(phi[:, bad[0]]) == 0:
+        return (
+            f"collinear columns: {name!r} is {phi[0, bad[0]]:g} in all rows, like the intercept; leave it out"
+        )
     shown = f"{', '.join(before[:5])}{', ...' if len(before) > 5 else ''}"
     what = "is zero everywhere" if not before else f"is a linear combination of {shown}"
     return f"collinear columns: {name!r} {what}; leave it out of the formula"

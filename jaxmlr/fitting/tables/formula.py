@@ -17,9 +17,11 @@ from formulaic.parser.types import Operator
 
 from jaxmlr.fitting.tables.functions import (
     CENTRED,
+    COMPARISONS,
     CONSTANTS,
     CONTRASTS,
     FUNCTIONS,
+    INDICATOR,
     INSTEAD,
     KEYWORDS,
     STATEFUL,
@@ -32,7 +34,7 @@ MOST_TERMS = 20_000
 _TOKEN = re.compile(
     r"""(?P<blank>\s+) | `(?P<quoted>[^`]*)` | (?P<string>"[^"\\]*"|'[^'\\]*')
     | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])) | (?P<name>\.?[^\W\d][\w.]*)
-    | (?P<operator>%in%|\*\*|[-+*/:^(),=|.])""",
+    | (?P<operator>%in%|\*\*|[<>=!]=|[-+*/:^(),=|.<>])""",
     re.VERBOSE,
 )
 _PLAIN = re.compile(r"\.?[^\W\d][\w.]*")
@@ -55,7 +57,7 @@ class Formula:
     @property
     def stateful(self) -> bool:
         """Whether a function has to see all rows before it can be applied to one."""
-        return any(f"{name}( " in side for side in (self.left, self.right) for name in STATEFUL)
+        return any(re.search(rf"\b{name}\(", side) for side in (self.left, self.right) for name in STATEFUL)
 
     def right_only(self) -> Self:
         """The same without the columns that only the left side needs."""
@@ -237,6 +239,8 @@ class _Side:
             function and not self.arithmetic
         ):  # a whole factor: formulaic's name for it gives way to the author's
             written = self._checked(" ".join(self.words[first:]))
+            if INDICATOR in written:
+                self.words[first:] = [written]
             self.formula.labels[written] = self.text[start : self.at]
 
     def _checked(self, code: str) -> str:
@@ -256,8 +260,14 @@ class _Side:
         elif self.arithmetic:
             if token in (":", ".", "%in%") or (token in ("=", ",") and not self.open):
                 self.fail(f"{token!r} has no meaning inside of a call or on the left side")
+            if token in COMPARISONS and self.dot is None:
+                self.fail(f"{token!r} has no meaning on the left side")
             self.words.append("**" if token == "^" else token)
+        elif token == "%in%":
+            self.words.append(":")  # as in R
         else:
+            if token in COMPARISONS:
+                self.fail(f"a comparison stands inside of I(...), as I(x {token} 2)")
             if token in (",", "="):
                 self.fail(f"{token!r} outside of a call")
             if token in ("^", "**") and not re.match(
@@ -270,6 +280,8 @@ class _Side:
         sign = self.text[self.at]
         if sign == "{":
             return "Python in braces is not run; write arithmetic as I(...)"
+        if sign == "&":
+            return "write the product of comparisons, as I((x > 2) * (w < 1))"
         return self._backticks() or f"{sign!r} is not a sign of formulas"
 
     def _unknown(self, name: str) -> str:

@@ -34,12 +34,25 @@ KEYWORDS = (
     "contr",
 )
 CONSTANTS = {"TRUE": "True", "FALSE": "False", "NULL": "None", "True": "True", "False": "False"}
-INSTEAD = {"factor": "C", "as.factor": "C", "ns": "cr", "s": "bs", "ln": "log", "power": "I", "rcs": "cr"}
+COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
+INDICATOR = (
+    "jxindicator"  # our word for what makes 0 and 1 of a comparison, which sums of truth values are not
+)
+INSTEAD = {
+    "factor": "C",
+    "as.factor": "C",
+    "ns": "cr",
+    "s": "bs",
+    "ln": "log",
+    "power": "I",
+    "rcs": "cr",
+    "ifelse": "I",
+}
 _OF_MORE = ("C", "c", *STATEFUL, *CONTRASTS)  # take more than a column
 
 
 def check(code: str) -> str:
-    """The Python of a call or of arithmetic as formulaic writes it.
+    """The Python of a call or of arithmetic as formulaic writes it, with comparisons as numbers 0 and 1.
 
     Args:
       code: in words of `formula.Formula.columns`, of which every one begins with `WORD`.
@@ -75,6 +88,15 @@ def check(code: str) -> str:
                 _fail("a power of numbers alone is not computed; write the number")
             if not isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div | ast.Pow):
                 _fail("arithmetic has the signs + - * / ^")
+        elif isinstance(node, ast.Compare):
+            if len(node.ops) > 1:
+                _fail("one comparison at a time: write I((x > 2) * (x < 3))")
+            sides = (node.left, node.comparators[0])
+            texts = [isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides]
+            if not all(text or _is_number(side) for text, side in zip(texts, sides, strict=True)):
+                _fail("a comparison takes columns, numbers and texts")
+            if any(texts) and not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+                _fail("texts are compared by == and !=")
         elif isinstance(node, ast.UnaryOp):
             if not _is_number(node.operand):
                 _fail("arithmetic takes columns and numbers")
@@ -83,10 +105,19 @@ def check(code: str) -> str:
                 _fail(f"{ast.unparse(node)!r} is not a column")
         elif not isinstance(node, _HARMLESS):
             _fail("it cannot be read")
-    return " ".join(ast.unparse(tree).split())
+    return " ".join(ast.unparse(_Indicators().visit(tree)).split())
 
 
-_HARMLESS = (ast.Name, ast.Constant, ast.keyword, ast.Load, ast.operator, ast.unaryop)
+class _Indicators(ast.NodeTransformer):
+    """Every comparison as a call of the function that makes numbers of it."""
+
+    def visit_Compare(self, node: ast.Compare) -> ast.Call:
+        """The call."""
+        self.generic_visit(node)
+        return ast.Call(ast.Name(INDICATOR, ast.Load()), [node], [])
+
+
+_HARMLESS = (ast.Name, ast.Constant, ast.keyword, ast.Load, ast.operator, ast.unaryop, ast.cmpop)
 
 
 def _is_number(node: ast.AST) -> bool:
@@ -94,7 +125,7 @@ def _is_number(node: ast.AST) -> bool:
         return isinstance(node.value, int | float) and not isinstance(node.value, bool)
     if isinstance(node, ast.Call):
         return ast.unparse(node.func) not in ("c", "C")
-    return isinstance(node, ast.Name | ast.BinOp | ast.UnaryOp)
+    return isinstance(node, ast.Name | ast.BinOp | ast.UnaryOp | ast.Compare)
 
 
 def _has_column(node: ast.AST) -> bool:

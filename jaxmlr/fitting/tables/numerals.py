@@ -15,6 +15,7 @@ _BLANKS = " \u00a0\u202f'\u2019"  # that set groups of three digits apart, and n
 _NUMBER = re.compile(
     rf"\s*{_CURRENCY}?\s*[-+\u2212]?\s*{_CURRENCY}?\s*([\d.,{_BLANKS}]*\d[.,]?)([eE][-+]?\d+)?\s*{_CURRENCY}?\s*"
 )
+_UNIT = r"(?:\s*[%°‰]|\s+[^\W\d_])[^\s\d]{0,9}"  # behind a number: 40 %, 21 °C, 4.5 mm
 _NONE = (".", "?", "n.a.", "N.A.")  # stand for a missing number where all other entries are numbers
 _DATE = re.compile(
     r"\s*(?:(?P<iso>\d{4}[-/]\d{1,2}[-/]\d{1,2})(?:[T ]\d.*)?"
@@ -121,7 +122,8 @@ def numbers(text: "pd.Series[Any]", marks: Marks) -> "tuple[pd.Series[Any], str]
     sign, point = r"\s*(?P<sign>[-+\u2212]?)\s*", re.escape(marks.decimal)
     pattern = re.compile(
         rf"\s*(?P<before>{_CURRENCY}?){sign}(?P<within>{_CURRENCY}?)\s*"
-        rf"(?P<number>{whole}?(?:{point}\d*)?(?:[eEdD][-+]?\d+)?)\s*(?P<after>{_CURRENCY}?)\s*"
+        rf"(?P<number>{whole}?(?:{point}\d*)?(?:[eEdD][-+]?\d+)?)"
+        rf"(?:\s*(?P<after>{_CURRENCY}?)|(?P<unit>{_UNIT}))\s*"
     )
     if not all(map(pattern.fullmatch, present.iloc[:100])):
         return None
@@ -129,7 +131,10 @@ def numbers(text: "pd.Series[Any]", marks: Marks) -> "tuple[pd.Series[Any], str]
     parsed = [match for match in matches if match is not None and any(map(str.isdigit, match["number"]))]
     if len(parsed) < len(present):
         return None
-    currencies = {match["before"] + match["within"] + match["after"] for match in parsed}
+    units = {match["unit"] and match["unit"].strip() for match in parsed}
+    if len(units) > 1:
+        return None
+    currencies = {match["before"] + match["within"] + (match["after"] or "") for match in parsed}
     if len(currencies - {""}) > 1 or any(len(each) > 1 for each in currencies):
         return None
     plain = str.maketrans({mark: "" for mark in groups} | {marks.decimal: ".", "d": "e", "D": "e"})
@@ -137,7 +142,7 @@ def numbers(text: "pd.Series[Any]", marks: Marks) -> "tuple[pd.Series[Any], str]
         float(("-" if match["sign"] in ("-", "\u2212") else "") + match["number"].translate(plain))
         for match in parsed
     ]
-    taken = ["currency signs"] * bool(currencies - {""})
+    taken = ["currency signs"] * bool(currencies - {""}) + [f"units {unit!r}" for unit in units if unit]
     said = [f"{', '.join(map(repr, missing))} stands for a missing entry"] if missing else []
     groupings = sorted({match["group"] for match in parsed} - {None})
     taken += [f"thousands {mark!r}" for mark in groupings]

@@ -40,8 +40,9 @@ def read(source: str | Path, reading: Reading | None = None) -> pd.DataFrame:
       reading: what is known of its dialect; the rest is recognised where it is certain.
 
     Returns:
-      A DataFrame whose index counts rows from 1, the header apart, and whose `attrs["notes"]` say in
-      sentences how it was read and what was left out.
+      A DataFrame whose index counts rows from 1, the header apart, whose `attrs["notes"]` say in sentences
+      how it was read and what was left out, and whose `attrs["missing"]` are the entries that the user calls
+      missing.
 
     Raises:
       OSError: the file cannot be opened.
@@ -132,7 +133,7 @@ def _finished(
             notes.append(said)
         converted[name] = values
     frame = frame.assign(**converted).drop(columns=nameless)
-    frame.attrs["notes"] = tuple(notes)
+    frame.attrs |= {"notes": tuple(notes), "missing": reading.missing}
     return frame
 
 

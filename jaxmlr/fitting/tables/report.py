@@ -75,7 +75,7 @@ def lines(result: TableFit | StreamFit) -> Iterator[str]:
     yield from result.design.notes
     if isinstance(result, TableFit):
         yield _choice(result)
-        if result.fit.agreed is not None:
+        if result.fit.agreed is not None and result.starts > 1:
             agreed = int(result.fit.agreed)
             yield f"{result.starts} starts; {agreed} of the best, which went on, ended at this optimum"
         yield from result.advice

@@ -41,6 +41,8 @@ def spans(left, right):
         ("grp", lambda f: [f.grp == "low", f.grp == "mid"]),
         ("C(grp, contr.sum)", lambda f: [f.grp == "low", f.grp == "mid"]),
         ("C(ward)", lambda f: [f.ward == 2, f.ward == 10]),
+        ("I(x>2) + I((w>3) + (x<=4))", lambda f: [f.x > 2, (f.w > 3) * 1 + (f.x <= 4)]),
+        ("I(grp == 'low') + I(x * (w != 3))", lambda f: [f.grp == "low", f.x]),
         ("grp:x", lambda f: [(f.grp == level) * f.x for level in ("low", "high", "mid")]),
         ("bs(x, df=4)", lambda f: [f.x, f.x**2, f.x**3, np.maximum(f.x - f.x.median(), 0) ** 3]),
     ],
@@ -103,9 +105,12 @@ BAD = {
         "code",
         "C(code) in the formula makes a factor",
     ),
-    "part": (lambda: ["12 %"] * 40, "part", "'12 %' is not a number"),
-    "date": (lambda: ["2024-01-01"] * 40, ".", "column 'date' holds dates; --dates"),
+    "part": (lambda: ["12 %"] * 40, "part", "'12 %' is not a number; write it as a plain number"),
+    "date": (lambda: ["2024-01-01"] * 40, ".", "column 'date' holds dates: --dates"),
     "stamp": (lambda: pd.date_range("2024-01-01", periods=40), "stamp", "--dates"),
+    "clock": (lambda: ["12:30", "9:15:20"] * 20, "clock", '--formula "y ~ . - clock"'),
+    "coded": (lambda: [-999.0, -999.0, *np.linspace(0, 5, 38)], "coded", "give --missing -999"),
+    "nines": (lambda: [99.9, *np.linspace(0, 5, 39)], "log(nines)", "or --missing NA if it is a number"),
     "gap": (lambda: ["."] * 5 + ["1.5"] * 35, "gap", "--missing '.'"),
     "key": (lambda: [f"k{i}" for i in range(40)], "C(key)", "names rows rather than groups"),
     "list": (lambda: [[1]] * 40, "list", "entries of type list"),
@@ -127,3 +132,10 @@ def test_a_column_of_many_groups_is_a_factor_on_request(frame):
     frame.loc[79, "subject"] = "new"
     with pytest.raises(ValueError, match="row 79, column 'subject': 'new' is none of the levels"):
         design.observations(frame)
+
+
+def test_a_number_of_nines_is_one_where_others_are_near_or_the_user_has_told_the_codes(frame):
+    for far, missing in ((8.0, ()), (999.0, ("NA",))):
+        frame["x"] = [-99.0, *np.linspace(-100, far, 39)]
+        frame.attrs["missing"] = missing
+        assert Design.learn(frame, "y", "x")[1].phi[0, 1] == -99
