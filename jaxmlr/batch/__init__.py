@@ -12,6 +12,7 @@ from jaxmlr.batch.inference import standard_errors as standard_errors
 from jaxmlr.batch.outcome import Fit as Fit
 from jaxmlr.batch.partition import from_labels as from_labels
 from jaxmlr.batch.partition import from_posterior as from_posterior
+from jaxmlr.batch.posterior import posterior as posterior
 from jaxmlr.batch.select import BootstrapTest as BootstrapTest
 from jaxmlr.batch.select import Selection as Selection
 from jaxmlr.batch.select import aic as aic

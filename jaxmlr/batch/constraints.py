@@ -22,12 +22,16 @@ class Constraints:
       known_variance: the noise variances were given.
       equal_variance: one sigma^2 for all components.
       tie: "none"; "symmetric", beta_k = +-beta with two components; "common", beta_k = beta.
+      known_labels: the components that rows may belong to were given.
+      grouped: the rows of a group share their component.
     """
 
     known_weights: bool = False
     known_variance: bool = False
     equal_variance: bool = False
     tie: str = "none"
+    known_labels: bool = False
+    grouped: bool = False
 
     def __post_init__(self) -> None:
         _check.choice("tie", self.tie, ("none", *SIGNS))

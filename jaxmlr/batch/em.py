@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -17,6 +18,7 @@ from jaxmlr.batch.moments import Moments
 from jaxmlr.batch.outcome import Fit, with_ending
 from jaxmlr.batch.problem import prepare
 from jaxmlr.batch.rows import PackedRows
+from jaxmlr.batch.terms import terms_of
 from jaxmlr.mixture import Mixture
 
 
@@ -37,6 +39,8 @@ def em(
     outlier_density: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
+    known: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> Fit:
     """Maximum likelihood by EM (Dempster, Laird and Rubin 1977; for regressions DeSarbo and Cron 1988).
 
@@ -77,6 +81,10 @@ def em(
         variances: a component with a variance of its own would collect the outliers.
       mask: (n,) bool, False for rows to leave out, whatever they hold.
       row_weights: (n,) w, at least 0: a row of weight 2 counts as two rows.
+      known: (n, K) bool, the components that each row may belong to; r_ik is 0 for the others, and the
+        row's likelihood is sum_k known_ik weights_k N(...). None: all.
+      groups: (n,) integers. Rows of one group share their component: r is of the group, with the product
+        of N(...)^w_i over its rows for N(...), and weights_k is the mean of r over the groups.
 
     Returns:
       A Fit, whose `result` says how it ended. noise_variance is () with `equal_variance`, the start's with
@@ -86,7 +94,9 @@ def em(
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
-    constraints = Constraints(known_weights, known_variance, equal_variance, tie)
+    constraints = Constraints(
+        known_weights, known_variance, equal_variance, tie, known is not None, groups is not None
+    )
     problem = prepare(
         phi,
         y,
@@ -100,6 +110,7 @@ def em(
         outlier_density=outlier_density,
         mask=mask,
         row_weights=row_weights,
+        terms=terms_of(np.size(y), known=known, groups=groups),
     )
     fit: Fit = iterate(*problem, max_iterations=max_iterations, constraints=constraints, e_step=steps.e_step)
     return fit

@@ -13,17 +13,17 @@ from jax.typing import ArrayLike
 from jaxmlr import _check
 from jaxmlr._xla import programs
 from jaxmlr._xla.jit import wide_jit
-from jaxmlr.batch import capacity, steps
-from jaxmlr.batch.constraints import Constraints, MStepOptions
-from jaxmlr.batch.em import iterate
-from jaxmlr.batch.outcome import BITS, Fit
+from jaxmlr.batch import capacity
+from jaxmlr.batch.best import best_of, go_on
+from jaxmlr.batch.constraints import Constraints
+from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.problem import ridge_of, tolerance_of
-from jaxmlr.batch.rows import checked, counted_blocks, pack
-from jaxmlr.batch.spurious import distinct, plausible
-from jaxmlr.batch.starts.candidates import Rows, line_variance
+from jaxmlr.batch.rows import checked
+from jaxmlr.batch.starts.anchors import aligned
+from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import KINDS, pool
 from jaxmlr.batch.starts.moments import check_tensor
-from jaxmlr.mixture import Mixture
+from jaxmlr.batch.terms import Terms, check_terms, drawn_rows, terms_of
 
 DRAWN_FROM = 4096  # rows, of those in an order by chance: starts need no more
 MIXED = {
@@ -55,6 +55,8 @@ def fit(
     ridge: ArrayLike = 0.0,
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
+    known: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     sample: int = 16_384,
 ) -> Fit:
     """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
@@ -85,13 +87,15 @@ def fit(
       ridge: () or (d,), at least 0: the prior beta_k | sigma_k^2 ~ N(0, sigma_k^2 / ridge).
       mask: (n,) bool, False for rows to leave out, whatever they hold.
       row_weights: (n,) w, at least 0. Weights w and c w give the same mixture.
+      known: (n, K) bool, the components that each row may belong to; it names the components.
+      groups: (n,) integers. Rows of one group share their component; see `em`.
       sample: where there are more rows than this, the starts climb on so many of them, drawn at random, and
         the best goes on to convergence on all rows.
 
     Returns:
       The Fit of greatest likelihood among those not refused; where all are, the best of them, and `result`
-      says "spurious optimum". Components are sorted by the last coefficient, unless known weights, known
-      variances or a tie name them. `trace` and `iterations` count from after the screening.
+      says "spurious optimum". Components are sorted by the last coefficient, unless known weights, variances
+      or labels or a tie name them. `trace` and `iterations` count from after the screening.
       `agreed` counts the finalists that ended at that likelihood, on the sample where there is one.
 
     Raises:
@@ -107,8 +111,11 @@ def fit(
         ("sample", sample),
     ):
         _check.whole(name, value, at_least=1)
-    constraints = Constraints(weights is not None, noise_variance is not None, equal_variance, tie)
+    terms = terms_of(len(y), known=known, groups=groups)
+    given = (weights is not None, noise_variance is not None)
+    constraints = Constraints(*given, equal_variance, tie, known is not None, groups is not None)
     constraints.check_components(components)
+    check_terms(constraints, components, terms)
     filled_up = capacity.holds(
         min(len(y), sample), d, components, constraints, phi, y, weight, key, tolerance, variance_floor, ridge
     )
@@ -137,11 +144,13 @@ def fit(
         _check.number("variance_floor", variance_floor, at_least=0)
         variance_floor = jnp.asarray(variance_floor, dtype)
     data = Rows(phi, y, weight)
-    part = data
+    part, told = data, terms
     if len(y) > sample:
-        rows = jax.random.choice(jax.random.fold_in(key, len(KINDS)), len(y), (sample,), replace=False)
-        part = Rows(phi[rows], y[rows], weight[rows])
-    known = [None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance)]
+        rows = drawn_rows(jax.random.fold_in(key, len(KINDS)), len(y), sample, terms)
+        part, told = Rows(phi[rows], y[rows], weight[rows]), terms.of_rows(rows)
+    weights, noise_variance = (
+        None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance)
+    )
     statics: dict[str, Any] = {
         "constraints": constraints,
         "screening": screening,
@@ -154,70 +163,13 @@ def fit(
     if filled_up:
         best = _fit_filled(part, key, components, kinds, numbers, statics)
     else:
-        best = _fit(part, key, *numbers, *known, components=components, kinds=kinds, **statics)
+        best = _fit(
+            part, key, *numbers, weights, noise_variance, told, components=components, kinds=kinds, **statics
+        )
     if part is not data:
         limits: dict[str, Any] = {"constraints": constraints, "max_iterations": max_iterations}
-        best = _go_on(data, best, ridge, variance_floor, tolerance, **limits)
+        best = go_on(data, best, ridge, variance_floor, tolerance, terms, **limits)
     return best
-
-
-def _options(data: Rows, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
-    if variance_floor is None:
-        variance_floor = 1e-6 * line_variance(data)
-    least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
-    return MStepOptions(ridge, least, jnp.zeros_like(least))
-
-
-@functools.partial(wide_jit, static_argnames=("constraints", "max_iterations"))
-def _go_on(
-    data: Rows,
-    best: Fit,
-    ridge: jax.Array,
-    variance_floor: jax.Array | None,
-    tolerance: jax.Array,
-    *,
-    constraints: Constraints,
-    max_iterations: int,
-) -> Fit:
-    """From the best fit to a sample to that of all rows."""
-    options = _options(data, ridge, variance_floor)
-    done: Fit = iterate(
-        pack(*data[:3]),
-        best.mixture,
-        options,
-        tolerance,
-        max_iterations=max_iterations,
-        constraints=constraints,
-        e_step=steps.e_step,
-    )
-    done = _judged(done, plausible(done, data, data.weight > 0))
-    return _named(done._replace(agreed=best.agreed))
-
-
-def _judged(fit: Fit, sound: jax.Array) -> Fit:
-    """A fit whose ending says whether it is refused."""
-    return fit._replace(ending=fit.ending_bits() | jnp.where(sound, 0, BITS["spurious"]).astype(jnp.int32))
-
-
-def _named(fit: Fit, used: jax.Array | None = None) -> Fit:
-    """Components in the order of their last coefficients, unless a tie or known parts name them.
-
-    Those that only fill the arrays up come first.
-    """
-    known = fit.constraints
-    if (
-        known.tie != "none"
-        or known.known_weights
-        or (known.known_variance and fit.mixture.noise_variance.ndim)
-    ):
-        return fit
-    last = fit.mixture.coefficients[:, -1]
-    if used is not None:
-        last = jnp.where(jnp.arange(len(last), dtype=jnp.int32) < used, last, -jnp.inf)
-    order = jnp.argsort(last)
-    return fit._replace(
-        mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], fit.mixture)
-    )
 
 
 def _fit_filled(
@@ -242,7 +194,7 @@ def _fit_filled(
     )
     steps = max(statics["screening"], statics["max_iterations"])
     climb = programs.Program(
-        functools.partial(_best, **statics),
+        functools.partial(best_of, **statics),
         "fit",
         statics,
         capacity.some_fit(room, dtype, statics["constraints"], steps),
@@ -265,6 +217,7 @@ def _fit(
     tolerance: jax.Array,
     weights: jax.Array | None,
     noise_variance: jax.Array | None,
+    terms: Terms,
     *,
     components: int,
     kinds: tuple[tuple[str, int], ...],
@@ -272,84 +225,15 @@ def _fit(
     **limits: int,
 ) -> Fit:
     starts = pool(key, data, kinds=kinds, components=components)
+    known = terms.known
+    if known is not None:
+        starts = lax.map(lambda start: aligned(start, data, known), starts)
     if weights is not None:
         starts = starts._replace(weights=jnp.broadcast_to(weights, starts.weights.shape))
     if noise_variance is not None:
         shape = (starts.weights.shape[0], *noise_variance.shape)
         starts = starts._replace(noise_variance=jnp.broadcast_to(noise_variance, shape))
     starts = starts._replace(coefficients=constraints.project(starts.coefficients))
-    return _best(data, starts, ridge, variance_floor, tolerance, None, constraints=constraints, **limits)
-
-
-def _best(
-    data: Rows,
-    pool: Mixture,
-    ridge: jax.Array,
-    variance_floor: jax.Array | None,
-    tolerance: jax.Array,
-    used: jax.Array | None,
-    *,
-    constraints: Constraints,
-    screening: int,
-    finalists: int,
-    max_iterations: int,
-) -> Fit:
-    """The best fit from a pool of starts; `used` as in `plausible`."""
-    options = _options(data, ridge, variance_floor)
-    rows, counts = pack(*data[:3]), distinct(data)
-    if data.columns is not None:  # the rows are filled up as well
-        rows = rows._replace(blocks=counted_blocks(rows))
-
-    def climb(pool: Mixture, limits: jax.Array, most: int) -> tuple[Fit, jax.Array]:
-        """Fits from all starts, the best first, with all that are refused behind; and whether each is not."""
-
-        def one(start: Mixture, limit: jax.Array) -> Fit:
-            fit: Fit = iterate(
-                rows,
-                start,
-                options,
-                tolerance,
-                limit,
-                max_iterations=most,
-                constraints=constraints,
-                e_step=steps.e_step,
-            )
-            return fit
-
-        fits = jax.vmap(one)(pool, limits)
-        sound = lax.map(lambda fit: plausible(fit, data, counts, used), fits)
-        likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
-        places = jnp.lexsort((-likelihood, ~sound, limits == 0))
-        ordered: tuple[Fit, jax.Array] = jax.tree.map(lambda leaf: leaf[places], (fits, sound))
-        return ordered
-
-    count = pool.weights.shape[0]
-    if used is None:
-        first, _ = climb(pool, jnp.full(count, screening, jnp.int32), screening)
-        chosen = jax.tree.map(lambda leaf: leaf[:finalists], first.mixture)
-        final, sound = climb(chosen, jnp.full(finalists, max_iterations, jnp.int32), max_iterations)
-    else:  # one loop for both, as it takes most of the time to compile
-        place = jnp.arange(count, dtype=jnp.int32)
-        limits = jnp.stack([jnp.full_like(place, screening), jnp.where(place < finalists, max_iterations, 0)])
-
-        def phase(pool: Mixture, limits: jax.Array) -> tuple[Mixture, tuple[Fit, jax.Array]]:
-            fits, sound = climb(pool, limits, max(screening, max_iterations))
-            return fits.mixture, (fits, sound)
-
-        final, sound = jax.tree.map(lambda leaf: leaf[1, :finalists], lax.scan(phase, pool, limits)[1])
-    best: Fit = _named(jax.tree.map(lambda leaf: leaf[0], final), used)
-    if used is not None:  # components that only fill up are not lost
-        room = best.mixture.weights.shape[0]
-        own = jnp.arange(room, dtype=jnp.int32) >= room - used
-        lost = jnp.where(jnp.any(own & (best.mixture.weights * _rows(data) < 1)), BITS["lost"], 0)
-        best = best._replace(ending=best.ending_bits() & ~BITS["lost"] | lost.astype(jnp.int32))
-    mean_weight = jnp.sum(data.weight) / jnp.maximum(_rows(data), 1)
-    precision = 10 * float(jnp.finfo(data.y.dtype).eps)
-    near = jnp.maximum(0.01 * mean_weight, precision * jnp.abs(best.log_likelihood))
-    agree = (jnp.abs(final.log_likelihood - best.log_likelihood) <= near) & (sound == sound[0])
-    return _judged(best, sound[0])._replace(agreed=jnp.sum(agree).astype(jnp.int32))
-
-
-def _rows(data: Rows) -> jax.Array:
-    """How many rows count, (), in the dtype of the data; a multiple of the row weights is the same data."""
-    return jnp.sum(data.weight > 0, dtype=jnp.int32).astype(data.y.dtype)
+    return best_of(
+        data, starts, ridge, variance_floor, tolerance, None, terms, constraints=constraints, **limits
+    )

@@ -1,6 +1,7 @@
 """How sure a fit is: covariance, standard errors, confidence intervals and bands."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,8 +19,9 @@ from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.outcome import Fit, on_floor
 from jaxmlr.batch.parameters import free
-from jaxmlr.batch.rows import PackedRows, checked, counted_blocks, pack
+from jaxmlr.batch.rows import Groups, PackedRows, checked, counted_blocks, pack
 from jaxmlr.batch.starts.candidates import Rows
+from jaxmlr.batch.terms import check_terms, terms_of
 from jaxmlr.mixture import Mixture
 
 
@@ -31,6 +33,8 @@ def covariance(
     form: str = "observed",
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
+    known: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> jax.Array:
     """Covariance matrix of the estimate of the mixture.
 
@@ -40,7 +44,8 @@ def covariance(
     theta holds what the fit's constraints left free of the coefficients b, log-odds of the weights and log
     variances, J = d mixture / dtheta, all by automatic differentiation; f_i has the fit's outlier density.
     Textbook forms (Louis 1982 for the first, White 1982 for the second, which stays right where the noise is
-    not Gaussian); exact at a maximum of the likelihood.
+    not Gaussian); exact at a maximum of the likelihood. With `groups`, i counts groups and w_i is 1, so the
+    sandwich also holds where rows of a group depend on one another.
 
     Args:
       fit: of a batch method on the same rows; it carries its constraints. A noise_variance of shape () is
@@ -50,16 +55,21 @@ def covariance(
       form: "observed" or "sandwich".
       mask: (n,) bool, as given to the method.
       row_weights: (n,), as given to the method.
+      known: (n, K) bool, as given to the method.
+      groups: (n,) integers, as given to the method.
 
     Returns:
       (q, q), in the order of the entries of `fit.mixture`: coefficients row by row, weights, noise_variance.
       What was known has variance 0. All NaN where the information is not positive definite.
 
     Raises:
-      ValueError: bad rows, or another form.
+      ValueError: bad rows, another form, or `known` or `groups` given here and not to the method, or the
+        other way round.
     """
     _check.choice("form", form, ("observed", "sandwich"))
     phi, y, weight = checked(phi, y, mask, row_weights)
+    terms = terms_of(len(y), known=known, groups=groups)
+    check_terms(fit.constraints, fit.mixture.coefficients.shape[0], terms)
     (components, d), constraints = fit.mixture.coefficients.shape, fit.constraints
     mixture, options = fit.mixture, fit.options
     own: Mixture | None = None
@@ -69,7 +79,7 @@ def covariance(
         mixture, options, own = capacity.filled_fit(mixture, options)
     matrix: jax.Array
     if own is None:
-        rows = pack(phi, y, weight)
+        rows = pack(phi, y, weight, terms)
         matrix = _covariance(rows, mixture, options, None, form=form, constraints=constraints)
         return matrix
     statics: dict[str, Any] = {"form": form, "constraints": constraints}
@@ -134,7 +144,11 @@ def _covariance(
 
     zero = jnp.zeros((theta.size, theta.size), theta.dtype)
     first = (jax.hessian(prior)(theta), zero)
-    if rows.blocks is None:
+    if rows.groups is not None:
+        of_groups = functools.partial(_group_densities, rows, rows.groups)
+        information, outer = _group_information(lambda t: of_groups(back(unravel(t))), theta)
+        information = information + first[0]
+    elif rows.blocks is None:
         information, outer = lax.scan(add, first, rows)[0]
     else:
         parts = rows._replace(blocks=None)
@@ -148,6 +162,26 @@ def _covariance(
         inner = _congruent(inner, outer)
     jacobian = jax.jacfwd(lambda t: ravel_pytree(back(unravel(t)))[0])(theta)
     return _congruent(jacobian, inner)
+
+
+def _group_densities(rows: PackedRows, groups: Groups, mixture: Mixture) -> jax.Array:
+    """Log density of each group that counts, (G,), and 0 of the others."""
+    joint = steps.group_joint(rows, groups, mixture, steps.log_joints)
+    return jnp.where(groups.counts > 0, jax.nn.logsumexp(joint, axis=0), 0)
+
+
+def _group_information(
+    densities: Callable[[jax.Array], jax.Array], theta: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Minus the Hessian of the sum of log densities (G,) at theta (q,), and the sum of their scores squared.
+
+    One direction at a time: all at once would hold q numbers for every row.
+    """
+    slope = jax.grad(lambda t: jnp.sum(densities(t)))
+    directions = jnp.eye(theta.size, dtype=theta.dtype)
+    hessian = lax.map(lambda v: jax.jvp(slope, (theta,), (v,))[1], directions)
+    scores = lax.map(lambda v: jax.jvp(densities, (theta,), (v,))[1], directions)
+    return -(hessian + hessian.T) / 2, jnp.einsum("ig,jg->ij", scores, scores, precision="highest")
 
 
 def _is_positive_definite(matrix: jax.Array) -> jax.Array:
@@ -169,6 +203,8 @@ def standard_errors(
     form: str = "observed",
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
+    known: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> Mixture:
     """Standard errors of a fit: the square roots of the diagonal of `covariance`.
 
@@ -179,6 +215,8 @@ def standard_errors(
       form: "observed" or "sandwich".
       mask: (n,) bool, as given to the method.
       row_weights: (n,), as given to the method.
+      known: (n, K) bool, as given to the method.
+      groups: (n,) integers, as given to the method.
 
     Returns:
       As `errors_of`.
@@ -186,7 +224,8 @@ def standard_errors(
     Raises:
       ValueError: as `covariance`.
     """
-    return errors_of(fit, covariance(fit, phi, y, form=form, mask=mask, row_weights=row_weights))
+    terms: dict[str, Any] = {"mask": mask, "row_weights": row_weights, "known": known, "groups": groups}
+    return errors_of(fit, covariance(fit, phi, y, form=form, **terms))
 
 
 def errors_of(fit: Fit, covariance: ArrayLike) -> Mixture:

@@ -32,6 +32,7 @@ class Moments(NamedTuple):
     square: jax.Array  # (K,) sum r e^2
     size: jax.Array  # (K,) sum r
     log_likelihood: jax.Array  # () sum of row weight times log density
+    share: jax.Array | None = None  # (K,) groups in each component; None where rows have no groups: size is
 
 
 class PartialMoments(NamedTuple):

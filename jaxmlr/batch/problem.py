@@ -11,6 +11,7 @@ from jaxmlr import _check
 from jaxmlr.batch import steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.rows import PackedRows, checked, pack
+from jaxmlr.batch.terms import Terms, check_terms
 from jaxmlr.mixture import Mixture
 
 
@@ -37,6 +38,7 @@ def prepare(
     ridge: ArrayLike = 0.0,
     ddof: ArrayLike = 0.0,
     outlier_density: ArrayLike | None = None,
+    terms: Terms | None = None,
 ) -> Problem:
     """The arguments of a method that begins at a mixture, as `em` describes them.
 
@@ -50,11 +52,15 @@ def prepare(
     if width != d:
         raise ValueError(f"start must have {d} coefficients a component, not {width}")
     constraints.check_components(components)
+    if terms is not None:
+        check_terms(constraints, components, terms)
     _check.whole("max_iterations", max_iterations, at_least=1)
     _check.number("variance_floor", variance_floor, at_least=0)
     _check.number("ddof", ddof, at_least=0)
     if outlier_density is not None:
         _check.number("outlier_density", outlier_density, above=0, scalar=True)
+        if constraints.grouped:
+            raise ValueError("outlier_density must be None with groups, whose rows are not outliers by one")
         outlier_density = jnp.asarray(outlier_density, dtype)
     options = MStepOptions(
         ridge_of(ridge, d, dtype),
@@ -64,7 +70,7 @@ def prepare(
     )
     beta, weights, variance = (jnp.asarray(leaf, dtype) for leaf in start)
     first = Mixture(constraints.project(beta), weights, variance)
-    return Problem(pack(phi, y, weight), first, options, tolerance_of(tolerance, dtype))
+    return Problem(pack(phi, y, weight, terms), first, options, tolerance_of(tolerance, dtype))
 
 
 def tolerance_of(tolerance: ArrayLike | None, dtype: DTypeLike) -> jax.Array:

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
+from jaxmlr.batch.terms import Terms
 
 LANES = 64  # rows side by side: loops of this length become straight vector code
 GPU_LANES = 2048  # there a loop is a kernel, which takes that many threads times the entries of a sum
@@ -21,6 +22,16 @@ class PackedRows(NamedTuple):
     y: jax.Array  # (blocks, T, L)
     weight: jax.Array  # (blocks, T, L), 0 where a row does not count
     blocks: jax.Array | None = None  # () int32, how many blocks hold rows that count; None: all may
+    known: jax.Array | None = None  # (blocks, K, T, L) bool, the components that rows may belong to
+    groups: "Groups | None" = None
+
+
+class Groups(NamedTuple):
+    """Rows that share their component: what is known is known of the group."""
+
+    number: jax.Array  # (blocks, T, L) int32, of each row
+    counts: jax.Array  # (G,) 1 where a row of the group counts, else 0
+    known: jax.Array | None = None  # (G, K) bool
 
 
 def checked(
@@ -70,9 +81,27 @@ def _masked(values: ArrayLike, mask: ArrayLike) -> ArrayLike:
 
 
 @jax.jit
-def pack(phi: jax.Array, y: jax.Array, weight: jax.Array) -> PackedRows:
+def pack(phi: jax.Array, y: jax.Array, weight: jax.Array, terms: Terms | None = None) -> PackedRows:
     """Rows of phi (n, d), y (n,) and weight (n,) in blocks of at most `TILES` tiles."""
-    return PackedRows(tiled(phi), tiled(y[:, None])[:, 0], tiled(weight[:, None])[:, 0])
+    rows = PackedRows(tiled(phi), tiled(y[:, None])[:, 0], tiled(weight[:, None])[:, 0])
+    if terms is None:
+        return rows
+    known, groups = told_of(terms, weight)
+    if groups is not None:
+        return rows._replace(groups=groups._replace(number=tiled(groups.number[:, None])[:, 0]))
+    return rows if known is None else rows._replace(known=tiled(known))
+
+
+def told_of(terms: Terms, weight: jax.Array) -> tuple[jax.Array | None, "Groups | None"]:
+    """What is known of rows (n, K), or in their place groups of rows (n,) with what is known of them."""
+    known, number, sizes = terms
+    if number is None or sizes is None:
+        return known, None
+    counts = jnp.zeros(sizes.shape, weight.dtype).at[number].max((weight > 0).astype(weight.dtype))
+    if known is not None:  # a row that does not count tells nothing
+        told = known | (weight <= 0)[:, None]
+        known = jnp.ones((len(sizes), known.shape[1]), bool).at[number].min(told)
+    return None, Groups(number, counts, known)
 
 
 def counted_blocks(rows: PackedRows) -> jax.Array:

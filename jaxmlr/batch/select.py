@@ -15,7 +15,9 @@ from jaxmlr import _check
 from jaxmlr._xla.namespace import namespace
 from jaxmlr.batch.fit import fit
 from jaxmlr.batch.outcome import Fit
+from jaxmlr.batch.posterior import of_units
 from jaxmlr.batch.rows import checked
+from jaxmlr.batch.terms import check_terms, terms_of
 from jaxmlr.mixture import Mixture
 
 
@@ -70,13 +72,16 @@ def icl(
     form: str = "map",
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
+    known: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> jax.Array:
     """Integrated complete likelihood (Biernacki, Celeux and Govaert 2000), as an approximation by BIC.
 
         map      BIC - 2 sum_i w_i log max_k p_ik          (flexmix's)
         entropy  BIC - 2 sum_i w_i sum_k p_ik log p_ik
 
-    where p is the posterior. It asks for components that can be told apart.
+    where p is the posterior. It asks for components that can be told apart. With groups the sums are over
+    them, w_i is 1, and n in BIC remains that of the rows.
 
     Args:
       fit: of a method that maximises the likelihood.
@@ -85,21 +90,26 @@ def icl(
       form: "map" or "entropy".
       mask: (n,) bool, as given to the method.
       row_weights: (n,), as given to the method.
+      known: (n, K) bool, as given to the method.
+      groups: (n,) integers, as given to the method.
 
     Returns:
       (), smaller is better.
 
     Raises:
-      ValueError: another form, or bad rows.
+      ValueError: another form, bad rows, or `known` or `groups` given here and not to the method, or the
+        other way round.
     """
     _check.choice("form", form, ("map", "entropy"))
     phi, y, weight = checked(phi, y, mask, row_weights)
-    posterior = fit.mixture.posterior(phi, y)
+    terms = terms_of(len(y), known=known, groups=groups)
+    check_terms(fit.constraints, fit.mixture.coefficients.shape[0], terms)
+    posterior, units = of_units(fit.mixture, phi, y, weight, terms)
     if form == "map":
         doubt = -jnp.log(jnp.max(posterior, axis=-1))
     else:
         doubt = jnp.sum(jax.scipy.special.entr(posterior), axis=-1)
-    return bic(fit, jnp.sum(weight)) + 2 * jnp.sum(weight * doubt)
+    return bic(fit, jnp.sum(weight)) + 2 * jnp.sum(units * doubt)
 
 
 class Selection(NamedTuple):
@@ -122,6 +132,7 @@ def select(
     criterion: str = "bic",
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     **options: Any,
 ) -> Selection:
     """Fit every number of components and take the one that a criterion likes best.
@@ -137,6 +148,7 @@ def select(
       criterion: "aic", "bic" or "icl" (the "map" form).
       mask: (n,) bool, False for rows to leave out, whatever they hold.
       row_weights: (n,) w, at least 0: a row of weight 2 counts as two rows in the criteria.
+      groups: (n,) integers. Rows of one group share their component.
       **options: further keyword arguments of `fit`, the same for every K; the criteria take the constraints
         from the fits.
 
@@ -151,7 +163,7 @@ def select(
     counts = tuple(components)
     if not counts:
         raise ValueError("components must hold at least one number, not none")
-    rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
+    rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights, "groups": groups}
     n = jnp.sum(checked(phi, y, mask, row_weights)[2])
     fits = tuple(fit(phi, y, count, jax.random.fold_in(key, count), **rows, **options) for count in counts)
     values = {
@@ -207,6 +219,7 @@ def bootstrap_test(
     replicates: int = 99,
     batch: int = 16,
     starts: Mapping[str, int] | None = None,
+    groups: ArrayLike | None = None,
     **options: Any,
 ) -> BootstrapTest:
     """Parametric bootstrap of the likelihood ratio of K against K + 1 components (McLachlan 1987).
@@ -223,6 +236,7 @@ def bootstrap_test(
       replicates: data sets to simulate, at least 1.
       batch: replicates fitted side by side, at least 1; memory grows with it.
       starts: how many of each kind, by the names that `fit` knows; None: 12 of three kinds.
+      groups: (n,) integers. Rows of one group share their component, in the data and in the draws.
       **options: further keyword arguments of `fit`, the same for both models and every draw.
 
     Returns:
@@ -236,10 +250,11 @@ def bootstrap_test(
     _check.whole("batch", batch, at_least=1)
     phi, y, _ = checked(phi, y)
     kinds = FEW if starts is None else starts
+    number = terms_of(len(y), groups=groups).groups
 
     def both(y: jax.Array, key: jax.Array) -> tuple[Fit, jax.Array]:
         small, large = (
-            fit(phi, y, count, jax.random.fold_in(key, count), starts=kinds, **options)
+            fit(phi, y, count, jax.random.fold_in(key, count), starts=kinds, groups=groups, **options)
             for count in (components, components + 1)
         )
         return small, 2 * (large.log_likelihood - small.log_likelihood)
@@ -249,7 +264,7 @@ def bootstrap_test(
 
     def replicate(key: jax.Array) -> jax.Array:
         noise, again = jax.random.split(key)
-        return both(responses(noise, null.mixture, phi), again)[1]
+        return both(responses(noise, null.mixture, phi, number), again)[1]
 
     keys = jax.random.split(draw, replicates)
     simulated = jax.jit(lambda keys: lax.map(replicate, keys, batch_size=min(batch, replicates)))(keys)
@@ -257,11 +272,13 @@ def bootstrap_test(
     return BootstrapTest(statistic, simulated, (1 + exceed) / (1 + replicates))
 
 
-def responses(key: jax.Array, mixture: Mixture, phi: jax.Array) -> jax.Array:
-    """Responses (n,) that `mixture` draws at the regressors phi (n, d)."""
+def responses(key: jax.Array, mixture: Mixture, phi: jax.Array, groups: jax.Array | None = None) -> jax.Array:
+    """Responses (n,) that `mixture` draws at the regressors phi (n, d), one label for each of groups (n,)."""
     label_key, noise_key = jax.random.split(key)
     n, dtype = phi.shape[0], phi.dtype
     label = jax.random.categorical(label_key, jnp.log(mixture.weights), shape=(n,))
+    if groups is not None:
+        label = label[groups]
     sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape))
     line = jnp.take_along_axis(mixture.lines(phi), label[:, None], axis=1)[:, 0]
     return line + sigma[label] * jax.random.normal(noise_key, (n,), dtype)

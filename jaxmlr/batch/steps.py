@@ -1,6 +1,7 @@
 """The E-step as one pass over the rows, and the M-step on the moments that it leaves."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ from jaxmlr._xla.linear import dot
 from jaxmlr._xla.materialise import stored
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.moments import Moments, PartialMoments, moments, total
-from jaxmlr.batch.rows import PackedRows
+from jaxmlr.batch.rows import Groups, PackedRows
 from jaxmlr.mixture import Mixture
+
+Joint = Callable[[PackedRows, Mixture], jax.Array]
 
 
 def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
@@ -32,11 +35,40 @@ def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
     )
 
 
-def log_density(part: PackedRows, mixture: Mixture, outlier_density: jax.Array | None = None) -> jax.Array:
-    """Log density of each row of a block, (T, L), to be differentiated: matrix products stay such."""
+def told(joint: jax.Array, known: jax.Array | None) -> jax.Array:
+    """`log_joint` (K, ...) without the components that rows, or groups, are known not to belong to."""
+    return joint if known is None else jnp.where(known, joint, 0.5 * float(jnp.finfo(joint.dtype).min))
+
+
+def log_joints(part: PackedRows, mixture: Mixture) -> jax.Array:
+    """Entries of `log_joint` of a block, (K, T, L), to be differentiated: matrix products stay such."""
     fitted = jnp.einsum("kd,dtl->ktl", mixture.coefficients, part.phi, precision="highest")
-    density = jax.nn.logsumexp(log_joint(part.y[None] - fitted, mixture), axis=0)
+    return log_joint(part.y[None] - fitted, mixture)
+
+
+def log_density(part: PackedRows, mixture: Mixture, outlier_density: jax.Array | None = None) -> jax.Array:
+    """Log density of each row of a block, (T, L), to be differentiated."""
+    density = jax.nn.logsumexp(told(log_joints(part, mixture), part.known), axis=0)
     return density if outlier_density is None else jnp.logaddexp(density, jnp.log(outlier_density))
+
+
+def group_joint(rows: PackedRows, groups: Groups, mixture: Mixture, joint: Joint) -> jax.Array:
+    """Entries log weights[k] + sum over a group's rows of w_i log N(y_i; ...), (K, G).
+
+    `joint` gives the `log_joint` of a block.
+    """
+    even = mixture._replace(weights=jnp.ones_like(mixture.weights))
+
+    def block(_: None, part: PackedRows) -> tuple[None, jax.Array]:
+        return None, part.weight[None] * joint(part, even)
+
+    density = lax.scan(block, None, rows._replace(groups=None))[1]
+    flat = jnp.moveaxis(density, 1, 0).reshape(density.shape[1], -1)
+    least = 0.25 * float(jnp.finfo(flat.dtype).min)  # as in `log_joint`: sums may have overflowed
+    sums = jnp.zeros((flat.shape[0], groups.counts.shape[0]), flat.dtype)
+    sums = jnp.maximum(sums.at[:, groups.number.reshape(-1)].add(flat), least)
+    weights = jnp.maximum(mixture.weights, float(jnp.finfo(flat.dtype).tiny))
+    return told(jnp.log(weights)[:, None] + sums, None if groups.known is None else groups.known.T)
 
 
 def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
@@ -54,10 +86,13 @@ def e_step(rows: PackedRows, mixture: Mixture, outlier_density: jax.Array | None
 
     `outlier_density` c joins the lines as an improper component of constant density, which has no moments.
     """
+    if rows.groups is not None:
+        return _grouped_e_step(rows, rows.groups, mixture)
 
     def block(part: PackedRows) -> PartialMoments:
         phi, y, weight = part[:3]
         error, joint = residuals(phi, y, mixture)
+        joint = told(joint, part.known)
         top = jnp.max(joint, axis=0)
         if outlier_density is not None:
             background = jnp.log(outlier_density)
@@ -70,6 +105,23 @@ def e_step(rows: PackedRows, mixture: Mixture, outlier_density: jax.Array | None
         return moments(phi, error, density * (weight / norm)[None], likelihood)
 
     return total(block, rows._replace(blocks=None), rows.blocks)
+
+
+def _grouped_e_step(rows: PackedRows, groups: Groups, mixture: Mixture) -> Moments:
+    """The E-step where a group's rows share their component: one pass for densities, one for moments."""
+    joint = group_joint(rows, groups, mixture, lambda part, even: residuals(part.phi, part.y, even)[1])
+    density = jax.nn.logsumexp(joint, axis=0)
+    posterior = jnp.exp(joint - density[None])
+
+    def block(part: tuple[PackedRows, jax.Array]) -> PartialMoments:
+        (phi, y, weight, *_), number = part
+        error = residuals(phi, y, mixture)[0]
+        return moments(phi, error, weight[None] * posterior[:, number], jnp.zeros_like(y))
+
+    sums = total(block, (rows._replace(groups=None), groups.number))
+    counted = groups.counts[None] * posterior
+    likelihood = jnp.sum(jnp.where(groups.counts > 0, density, 0))
+    return sums._replace(log_likelihood=likelihood, share=jnp.sum(counted, axis=1))
 
 
 def hard_e_step(rows: PackedRows, mixture: Mixture) -> Moments:
@@ -90,7 +142,7 @@ def given(rows: PackedRows, posterior: jax.Array) -> Moments:
     """Moments about the line 0, weighted by a posterior (blocks, K, T, L) that is given."""
 
     def block(part: tuple[PackedRows, jax.Array]) -> PartialMoments:
-        (phi, y, weight, _), posterior = part
+        (phi, y, weight, *_), posterior = part
         error = jnp.broadcast_to(y[None], posterior.shape)
         return moments(phi, error, posterior * weight[None], jnp.zeros_like(y))
 
@@ -104,14 +156,14 @@ def m_step(
 
         delta_k   = (sum r phi phi' + ridge)^-1 (sum r phi e - ridge beta_k),   beta_k += delta_k
         sigma_k^2 = (sum r (e - delta_k' phi)^2 + beta_k' ridge beta_k) / sum r  *  n / (n - ddof)
-        weights   = sum r / n
+        weights   = sum r / n, or where rows have groups the mean over these
 
     Returns:
       The new mixture with noise_variance (K,), and the largest of: a line's root mean square move over
       its sigma, a variance's relative move, a weight's move.
     """
     beta, weights, variance = mixture
-    gram, cross, square, size, _ = moments
+    gram, cross, square, size, _, share = moments
     dtype = beta.dtype
     tiny, eps = float(jnp.finfo(dtype).tiny), float(jnp.finfo(dtype).eps)
     d = beta.shape[1]
@@ -139,7 +191,8 @@ def m_step(
     n = jnp.sum(size)
     new_weights, new_variance = weights, variance
     if not constraints.known_weights:
-        new_weights = size / jnp.maximum(n, tiny)
+        count = size if share is None else share
+        new_weights = count / jnp.maximum(n if share is None else jnp.sum(share), tiny)
     if not constraints.known_variance:
         if constraints.equal_variance:
             mean = jnp.broadcast_to(jnp.sum(residual) / jnp.maximum(n, tiny), variance.shape)

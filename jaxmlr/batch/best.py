@@ -1,0 +1,155 @@
+"""The best fit of a pool of starts: all climb a little, a few to the top; what chance explains is last."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxmlr._xla.jit import wide_jit
+from jaxmlr.batch import steps
+from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.em import iterate
+from jaxmlr.batch.outcome import BITS, Fit
+from jaxmlr.batch.rows import counted_blocks, pack
+from jaxmlr.batch.spurious import distinct, plausible
+from jaxmlr.batch.starts.anchors import aligned
+from jaxmlr.batch.starts.candidates import Rows, line_variance
+from jaxmlr.batch.terms import Terms
+from jaxmlr.mixture import Mixture
+
+
+def _options(data: Rows, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
+    if variance_floor is None:
+        variance_floor = 1e-6 * line_variance(data)
+    least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
+    return MStepOptions(ridge, least, jnp.zeros_like(least))
+
+
+@functools.partial(wide_jit, static_argnames=("constraints", "max_iterations"))
+def go_on(
+    data: Rows,
+    best: Fit,
+    ridge: jax.Array,
+    variance_floor: jax.Array | None,
+    tolerance: jax.Array,
+    terms: Terms,
+    *,
+    constraints: Constraints,
+    max_iterations: int,
+) -> Fit:
+    """From the best fit to a sample to that of all rows."""
+    options = _options(data, ridge, variance_floor)
+    done: Fit = iterate(
+        pack(*data[:3], terms),
+        best.mixture if terms.known is None else aligned(best.mixture, data, terms.known),
+        options,
+        tolerance,
+        max_iterations=max_iterations,
+        constraints=constraints,
+        e_step=steps.e_step,
+    )
+    done = _judged(done, plausible(done, data, data.weight > 0))
+    return _named(done._replace(agreed=best.agreed))
+
+
+def _judged(fit: Fit, sound: jax.Array) -> Fit:
+    """A fit whose ending says whether it is refused."""
+    return fit._replace(ending=fit.ending_bits() | jnp.where(sound, 0, BITS["spurious"]).astype(jnp.int32))
+
+
+def _named(fit: Fit, used: jax.Array | None = None) -> Fit:
+    """Components in the order of their last coefficients, unless a tie or known parts name them.
+
+    Those that only fill the arrays up come first.
+    """
+    known = fit.constraints
+    if (
+        known.tie != "none"
+        or known.known_weights
+        or known.known_labels
+        or (known.known_variance and fit.mixture.noise_variance.ndim)
+    ):
+        return fit
+    last = fit.mixture.coefficients[:, -1]
+    if used is not None:
+        last = jnp.where(jnp.arange(len(last), dtype=jnp.int32) < used, last, -jnp.inf)
+    order = jnp.argsort(last)
+    return fit._replace(
+        mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], fit.mixture)
+    )
+
+
+def best_of(
+    data: Rows,
+    pool: Mixture,
+    ridge: jax.Array,
+    variance_floor: jax.Array | None,
+    tolerance: jax.Array,
+    used: jax.Array | None,
+    terms: Terms | None = None,
+    *,
+    constraints: Constraints,
+    screening: int,
+    finalists: int,
+    max_iterations: int,
+) -> Fit:
+    """The best fit from a pool of starts; `used` as in `plausible`."""
+    options = _options(data, ridge, variance_floor)
+    rows, counts = pack(*data[:3], terms), distinct(data)
+    if data.columns is not None:  # the rows are filled up as well
+        rows = rows._replace(blocks=counted_blocks(rows))
+
+    def climb(pool: Mixture, limits: jax.Array, most: int) -> tuple[Fit, jax.Array]:
+        """Fits from all starts, the best first, with all that are refused behind; and whether each is not."""
+
+        def one(start: Mixture, limit: jax.Array) -> Fit:
+            fit: Fit = iterate(
+                rows,
+                start,
+                options,
+                tolerance,
+                limit,
+                max_iterations=most,
+                constraints=constraints,
+                e_step=steps.e_step,
+            )
+            return fit
+
+        fits = jax.vmap(one)(pool, limits)
+        sound = lax.map(lambda fit: plausible(fit, data, counts, used), fits)
+        likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
+        places = jnp.lexsort((-likelihood, ~sound, limits == 0))
+        ordered: tuple[Fit, jax.Array] = jax.tree.map(lambda leaf: leaf[places], (fits, sound))
+        return ordered
+
+    count = pool.weights.shape[0]
+    if used is None:
+        first, _ = climb(pool, jnp.full(count, screening, jnp.int32), screening)
+        chosen = jax.tree.map(lambda leaf: leaf[:finalists], first.mixture)
+        final, sound = climb(chosen, jnp.full(finalists, max_iterations, jnp.int32), max_iterations)
+    else:  # one loop for both, as it takes most of the time to compile
+        place = jnp.arange(count, dtype=jnp.int32)
+        limits = jnp.stack([jnp.full_like(place, screening), jnp.where(place < finalists, max_iterations, 0)])
+
+        def phase(pool: Mixture, limits: jax.Array) -> tuple[Mixture, tuple[Fit, jax.Array]]:
+            fits, sound = climb(pool, limits, max(screening, max_iterations))
+            return fits.mixture, (fits, sound)
+
+        final, sound = jax.tree.map(lambda leaf: leaf[1, :finalists], lax.scan(phase, pool, limits)[1])
+    best: Fit = _named(jax.tree.map(lambda leaf: leaf[0], final), used)
+    if used is not None:  # components that only fill up are not lost
+        room = best.mixture.weights.shape[0]
+        own = jnp.arange(room, dtype=jnp.int32) >= room - used
+        lost = jnp.where(jnp.any(own & (best.mixture.weights * _rows(data) < 1)), BITS["lost"], 0)
+        best = best._replace(ending=best.ending_bits() & ~BITS["lost"] | lost.astype(jnp.int32))
+    mean_weight = jnp.sum(data.weight) / jnp.maximum(_rows(data), 1)
+    precision = 10 * float(jnp.finfo(data.y.dtype).eps)
+    near = jnp.maximum(0.01 * mean_weight, precision * jnp.abs(best.log_likelihood))
+    agree = (jnp.abs(final.log_likelihood - best.log_likelihood) <= near) & (sound == sound[0])
+    return _judged(best, sound[0])._replace(agreed=jnp.sum(agree).astype(jnp.int32))
+
+
+def _rows(data: Rows) -> jax.Array:
+    """How many rows count, (), in the dtype of the data; a multiple of the row weights is the same data."""
+    return jnp.sum(data.weight > 0, dtype=jnp.int32).astype(data.y.dtype)
