@@ -64,8 +64,8 @@ def fit(
     All starts take `screening` steps of EM side by side; the `finalists` of greatest likelihood go on to
     convergence. With free variances the likelihood has spurious optima, a line through a few rows that
     happen to lie on it, and at worst it is unbounded. A fit is refused where a component whose sigma is below
-    a tenth of the greatest gains no more by it than the best of all lines through d rows would by chance;
-    `batch.spurious.plausible` has the test.
+    a third of the greatest, or that rests on fewer than 2 d rows, gains no more by being there than the
+    best of all lines through d rows would by chance; `batch.spurious.suspects` has the test.
 
     Args:
       phi: (n, d) regressors.

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.scipy.special import gammaln
 
 from jaxmlr.batch.outcome import Fit
@@ -9,66 +10,90 @@ from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.steps import log_joint
 from jaxmlr.mixture import Mixture
 
-NARROW = 0.1  # of the greatest sigma: wider components are not suspected
-LEVEL = 3.0  # log of how much rarer than once among all lines through d rows a sound component is
+NARROW = 1 / 3  # of the greatest sigma: wider components on many rows are not suspected
+LEVEL = 7.0  # log of how much rarer than once among all lines through d rows a sound component is
+FAR = 4.5  # a row counts as no farther from the other lines than 3 of the greatest sigma
 
 
 def distinct(data: Rows) -> jax.Array:
-    """Whether each row counts and repeats none before it, (n,): ten equal rows are one point of a line."""
+    """Whether each row counts as a measurement of its own, (n,).
+
+    Copies of a row are one point of a line, unless responses at these regressors vary: of the rows with the
+    same regressors and the same response as many count as there are distinct responses at these regressors.
+    """
     phi, y, weight = data[:3]
-    d = phi.shape[1]
-    factors = jnp.sqrt(jnp.arange(2, d + 3, dtype=y.dtype))  # equal rows have equal sums, others hardly
-    mark = y * factors[0] + jnp.sum(phi * factors[None, 1:], axis=1)
-    mark = jnp.where(weight > 0, mark, jnp.inf)
-    order = jnp.argsort(mark)
-    ranked = mark[order]
-    first = jnp.concatenate([jnp.ones(1, bool), ranked[1:] != ranked[:-1]]) & jnp.isfinite(ranked)
-    return jnp.zeros(y.shape, bool).at[order].set(first)
+    factors = jnp.sqrt(jnp.arange(2, phi.shape[1] + 2, dtype=y.dtype))  # equal rows have equal sums
+    setting = jnp.where(weight > 0, jnp.sum(phi * factors[None, :], axis=1), jnp.inf)
+    order = jnp.lexsort((y, setting))
+    setting, response = setting[order], y[order]
+    first = jnp.ones(1, bool)
+    new_setting = jnp.concatenate([first, setting[1:] != setting[:-1]])
+    new_point = new_setting | jnp.concatenate([first, response[1:] != response[:-1]])
+    number = jnp.cumsum(new_setting.astype(jnp.int32)) - 1
+    responses = jnp.zeros(y.shape, jnp.int32).at[number].add(new_point.astype(jnp.int32))[number]
+    place = jnp.arange(y.shape[0], dtype=jnp.int32)
+    copy = place - lax.cummax(jnp.where(new_point, place, 0))
+    counts = (copy < responses) & jnp.isfinite(setting)
+    return jnp.zeros(y.shape, bool).at[order].set(counts)
 
 
-def plausible(fit: Fit, data: Rows, counts: jax.Array, used: jax.Array | None = None) -> jax.Array:
-    """Whether no component of a fit is one that chance explains, (); where variances are known, none is.
+def suspects(
+    mixture: Mixture, data: Rows, counts: jax.Array, used: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Which components chance explains, (K,) bool, and how many rows each rests on, (K,).
 
-    With s the greatest sigma, let G_k = sum_i log f_i - log f_i(sigma_k = s) be what the likelihood gains
-    from component k being narrow, m_k the sum of its posteriors, and N the rows within 2 s of its line. The
-    best of the C(N, d) lines through d of these gains about log C(N, d) by chance from rows beyond the d that
-    define it. Component k is refused where sigma_k < s / 10 and
+    With f the density of the rows, f_-k that without component k, s the greatest sigma and m_k the sum of the
+    posteriors of component k, its evidence is
 
-        (1 - d / m_k) G_k < log C(N, d) + 3.
+        E_k = sum_i log f_i / f_-k,i
+
+    where f_-k is at least N(3 s; 0, s^2), so that no outlier counts for more than one 3 s from the other
+    lines. Of the C(N, d) lines through d of the N rows within 2 s of line k the best gains about log C(N, d)
+    by chance from rows beyond the d that define it. A component, other than the widest, is explained by
+    chance where sigma_k < s / 3 or m_k < 2 d, and
+
+        (1 - d / m_k) E_k < log C(N, d) + 7.
 
     The test is this project's.
 
     Args:
-      fit: of EM.
+      mixture: an optimum of the likelihood, whose variances were free.
       data: its rows.
       counts: (n,) bool, the rows that count, as from `distinct`.
       used: () int32, how many components there are where the others fill the arrays up; None: all.
     """
-    if fit.constraints.known_variance:
-        return jnp.ones((), bool)
-    beta, weights, variance = fit.mixture
+    beta, weights, variance = mixture
     dtype, d = beta.dtype, jnp.asarray(data.dim, beta.dtype)
     places = jnp.arange(len(weights), dtype=jnp.int32)
     present = places < (len(weights) if used is None else used)
     variance = jnp.broadcast_to(variance, weights.shape)
-    widest = jnp.max(jnp.where(present, variance, 0))
-    mixture = Mixture(beta, weights, variance)
+    widest = jnp.argmax(jnp.where(present, variance, 0)).astype(jnp.int32)
+    most = variance[widest]
     fitted = jnp.einsum("nd,kd->kn", data.phi, beta, precision="highest")
     error = data.y[None, :] - fitted
-    joint = log_joint(error[..., None], mixture)[..., 0]
-    wide = log_joint(error[..., None], mixture._replace(noise_variance=jnp.full_like(variance, widest)))[
-        ..., 0
-    ]
+    joint = log_joint(error[..., None], Mixture(beta, weights, variance))[..., 0]
     density = jax.nn.logsumexp(joint, axis=0)
+    far = -0.5 * jnp.log(2 * jnp.pi * most) - FAR
 
-    def suspicious(k: jax.Array) -> jax.Array:
-        own = places == k
-        widened = jax.nn.logsumexp(jnp.where(own[:, None], wide, joint), axis=0)
-        gain = jnp.sum(jnp.where(counts, density - widened, 0))
-        m = jnp.sum(jnp.where(counts, jnp.exp(joint[k] - density), 0))
-        near = jnp.sum(counts & (jnp.square(error[k]) < 4 * widest), dtype=jnp.int32).astype(dtype)
+    def one(k: jax.Array) -> tuple[jax.Array, jax.Array]:
+        rest = jnp.log1p(-jnp.minimum(weights[k], 1 - float(jnp.finfo(dtype).eps)))
+        posterior = jnp.exp(joint[k] - density)
+        others = jnp.maximum(density + jnp.log1p(-posterior), rest + far)
+        gain = rest + jnp.log1p(jnp.exp(joint[k] - others))
+        evidence = jnp.sum(jnp.where(counts, gain, 0))
+        m = jnp.sum(jnp.where(counts, posterior, 0))
+        near = jnp.sum(counts & (jnp.square(error[k]) < 4 * most), dtype=jnp.int32).astype(dtype)
         lines = gammaln(near + 1) - gammaln(d + 1) - gammaln(jnp.maximum(near - d, 0) + 1)
-        narrow = present[k] & (variance[k] < NARROW**2 * widest)
-        return narrow & ~((1 - d / jnp.maximum(m, 1)) * gain > lines + LEVEL)
+        suspected = (variance[k] < NARROW**2 * most) | (m < 2 * d)
+        rare = (1 - d / jnp.maximum(m, 1)) * evidence > lines + LEVEL
+        return present[k] & (k != widest) & suspected & ~rare, m
 
-    return ~jnp.any(jax.vmap(suspicious)(places))
+    by_chance, size = jax.vmap(one)(places)
+    return by_chance, size
+
+
+def plausible(fit: Fit, data: Rows, counts: jax.Array, used: jax.Array | None = None) -> jax.Array:
+    """Whether no component of a fit is one of the `suspects`, (); none is where variances are not free."""
+    if fit.constraints.known_variance or fit.constraints.equal_variance:
+        return jnp.ones((), bool)
+    return ~jnp.any(suspects(fit.mixture, data, counts, used)[0])

@@ -111,7 +111,7 @@ def test_where_the_model_is_wrong_it_says_so(fit, tmp_path):
     assert (status, "300 rows do not carry 2 components" in errors) == (2, True)
     status, printed, _ = fit(tmp_path / "one.csv", "--response", "y", "--components", "1:2")
     assert (status, "component 2" in printed) == (0, False)
-    assert "2 components: every optimum found is spurious" in printed
+    assert "2 components: refused, every optimum found is spurious" in printed
     status, printed, _ = fit(tmp_path / "one.csv", "--response", "y", "--method", "em")
     assert "a single line has the lower BIC" in printed
 

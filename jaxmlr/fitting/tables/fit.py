@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from scipy.special import fdtrc  # scipy.stats takes half a second to import
 
 from jaxmlr import registry
 from jaxmlr._xla import host
@@ -18,12 +17,11 @@ from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables.design import Design, TableRows
 from jaxmlr.fitting.tables.dialect import Reading
+from jaxmlr.fitting.tables.doubts import doubts, refusal
 from jaxmlr.fitting.tables.survey import survey
 from jaxmlr.mixture import Mixture
 
 COLLINEAR = 1e-12  # of a centred column's length outside of the columns before it
-OVERLAP = 0.75  # mean of the greatest posterior below which labels are said to be uncertain
-LEVEL = 1e-3  # of the test that membership does not depend on the regressors
 
 
 class TableFit(NamedTuple):
@@ -141,9 +139,7 @@ def fit_rows(
                 continue
             one = methods.batch("em" if count == 1 and method != "fit" else method, *scaled, count, seed)
             if one.spurious() or not np.isfinite(one.log_likelihood):
-                advice.append(
-                    f"{count} components: every optimum found is spurious, a line through a few rows"
-                )
+                advice.append(refusal(one, *scaled, units.unit))
                 continue
             if not one.converged:
                 advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
@@ -156,10 +152,7 @@ def fit_rows(
                 "icl": float(bic(here, n)) - 2 * _sureness(here.mixture, rows),
             }
         if not fits:
-            most = max(components)
-            raise ValueError(
-                f"{n} rows do not carry {most} components: every optimum fits is spurious; try fewer"
-            )
+            raise ValueError(f"{n} rows do not carry {max(components)} components; {'; '.join(advice)}")
         criteria = pd.DataFrame.from_dict(values, orient="index").rename_axis("components")
         best = int(criteria[criterion].idxmin())
         fit: Fit = jax.tree.map(np.asarray, units.fit(fits[best], n))
@@ -170,7 +163,7 @@ def fit_rows(
     if any(np.isnan(x).any() for x in jax.tree.leaves((errors, lower, upper))):
         advice.append("no standard errors: the information is singular at this optimum")
     if best > 1:
-        advice.extend(_doubts(rows, fit, posterior))
+        advice.extend(doubts(rows, posterior))
         alone = methods.batch("fit", *scaled, 1, seed) if 1 not in fits else fits[1]
         with host.float64():
             alone_bic = float(bic(units.fit(alone, n), n))
@@ -206,37 +199,6 @@ def _by_weight(fit: Fit) -> Fit:
 def _sureness(mixture: Mixture, rows: TableRows) -> float:
     """sum_i log max_k p_ik with the posterior p, which ICL takes from BIC twice."""
     return float(np.log(evaluate.posterior(mixture, rows.phi, rows.y).max(axis=1)).sum())
-
-
-def _doubts(rows: TableRows, fit: Fit, posterior: np.ndarray) -> Iterator[str]:
-    """Signs that the rows are not a mixture of lines.
-
-    Given x, the posterior of a component has the mean weights[k] whatever x is, if the model is right: so the
-    F test of its regression on phi and the squares of phi has the stated level.
-    """
-    sure = float(posterior.max(axis=1).mean())
-    if sure < OVERLAP:
-        yield f"labels are uncertain: the most probable component has posterior {sure:.2f} on average"
-    n = len(rows.y)
-    spread = (rows.phi - rows.phi.mean(axis=0)) / np.maximum(rows.phi.std(axis=0), np.finfo(float).tiny)
-    varying = spread[:, rows.phi.std(axis=0) > 0]
-    regressors = np.column_stack([np.ones(n), varying, varying**2])
-    rank = int(np.linalg.matrix_rank(regressors))
-    if n <= 2 * rank or rank < 2:
-        return
-    for k in range(posterior.shape[1] - (posterior.shape[1] == 2)):
-        p = posterior[:, k]
-        total = float(np.sum((p - p.mean()) ** 2))
-        left = float(np.sum((p - regressors @ np.linalg.lstsq(regressors, p, rcond=None)[0]) ** 2))
-        if total <= 0 or left <= 0:
-            continue
-        statistic = (total - left) / (rank - 1) / (left / (n - rank))
-        if fdtrc(rank - 1, n - rank, statistic) < LEVEL / posterior.shape[1]:
-            yield (
-                f"membership of component {k + 1} depends on the regressors (R2 = {1 - left / total:.2f}),"
-                " which a mixture of lines excludes: think of a curve, a missing variable or a switch"
-            )
-            return
 
 
 def fit_stream(
