@@ -7,6 +7,7 @@ A block is a pure function of its first trial. Nothing is stored over time: only
 steps leave the device.
 """
 
+import copy
 import functools
 import threading
 import time
@@ -25,17 +26,15 @@ from jaxmlr.data import noise
 from jaxmlr.data.follow import at_steps
 from jaxmlr.data.simulate import Stream
 from jaxmlr.estimator import Estimator
-from jaxmlr.evaluation import metrics, theory
+from jaxmlr.evaluation import metrics
 from jaxmlr.evaluation.tracking import Tracker, track, track_truth
 from jaxmlr.study.compute import chunks, prefixes
+from jaxmlr.study.compute.numbers import SEED, numbers, structure
 from jaxmlr.study.compute.plan import PROBLEM, Cell, Chosen, Variant, plan
 from jaxmlr.study.declare import measured
-from jaxmlr.study.declare.problem import without_limit
 from jaxmlr.study.declare.spec import Study
 
 ORACLE = PROBLEM  # what the reference run on the same data is called inside a block
-
-LIMIT_TRIALS = 256  # limits are conditional expectations: few trials average them well
 
 Values = dict[str, dict[str, Any]]  # estimator -> metric -> (rows, records, trials)
 
@@ -48,7 +47,7 @@ def _begin(study: Study, trackers: Mapping[str, Tracker], trial: jax.Array) -> t
     return source, (source.init(), states)
 
 
-def _follow(
+def follow_trial(
     study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
 ) -> dict[str, dict[str, jax.Array]]:
     """Values of every tracker at the recorded steps of one trial: tracker -> name -> (records,)."""
@@ -92,7 +91,7 @@ def _trial(
 ) -> dict[str, dict[str, jax.Array]]:
     """Metrics of every method, and of the oracle on the same data, in one trial at one problem."""
     wanted, cumulative = study.metric_names, cumulative_metrics(study)
-    values = _follow(study, trackers, trial)
+    values = follow_trial(study, trackers, trial)
     for key in [key for key in trackers if key != ORACLE]:
         for metric in cumulative:
             values[key][f"excess_{metric}"] = values[key][metric] - values[ORACLE][metric]
@@ -139,7 +138,12 @@ def _streamed(
 
 
 def _block(
-    study: Study, variants: Mapping[str, Variant], size: int, first: jax.Array, points: Points
+    study: Study,
+    variants: Mapping[str, Variant],
+    size: int,
+    first: jax.Array,
+    points: Points,
+    numbers: Mapping[str, jax.Array],
 ) -> Values:
     """Values of the block of trials that starts at `first`, at the first `size` points or more.
 
@@ -147,6 +151,7 @@ def _block(
       key -> metric -> (P, E, records, trials), NaN behind the last trial of the study; behind the block may
       be more trials, which fill registers, so that a trial's bits do not depend on its place.
     """
+    study = study.at(numbers)
     trials = first + jnp.arange(chunks.filled(study.block_size), dtype=jnp.int32)
     batch, problems = study.batch, len(points["index"])
     recursive, fitted = (
@@ -166,36 +171,15 @@ def _block(
 
     # Fits of one problem after another, as within it: none waits for the slowest.
     real = jax.tree.map(lambda x: x[:size], points)
-    return {**_everywhere(stream, points), **(jax.lax.map(fit, real) if fitted else {})}
+    return {**everywhere(stream, points), **(jax.lax.map(fit, real) if fitted else {})}
 
 
-def _everywhere(values: Callable[[Points], Any], points: Points) -> Any:
+def everywhere(values: Callable[[Points], Any], points: Points) -> Any:
     """`values` at all points; without numbers that vary, without vmap: tracing would take a third longer."""
     if points["problem"]:
         return jax.vmap(values)(points)
     alone = values(jax.tree.map(lambda x: x[0], points))
     return jax.tree.map(lambda x: x[None], alone)
-
-
-def _limits(study: Study, points: Points) -> dict[str, jax.Array]:
-    """What the limits are made of, averaged over the first trials: name -> (P, records, ...)."""
-    trials = jnp.arange(min(study.trials, LIMIT_TRIALS), dtype=jnp.int32)
-
-    def at(points: Points) -> dict[str, jax.Array]:
-        here = study.at(points["problem"])
-        truth = here.problem.mixture(study.precision)
-        without = without_limit(vars(here.problem))
-        names = tuple(name for name in study.metric_names if name not in without)
-        drift, gaps = here.problem.drifting(), here.problem.gaps
-        tracker = theory.track(truth, names, symmetric=here.problem.symmetric, drift=drift, gaps=gaps)
-        values = lanes(lambda trial: _follow(here, {"limit": tracker}, trial)["limit"])(trials)
-        mean = jnp.nanmean if gaps else jnp.mean  # over the trials of which a response has been seen
-        means = {name: mean(x, axis=0) for name, x in values.items()}
-        if "scale" in names:
-            means["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
-        return means
-
-    return _everywhere(at, points)
 
 
 class Program:
@@ -204,16 +188,26 @@ class Program:
     def __init__(self, study: Study, device: jax.Device, chosen: Chosen | None = None):
         self._study, self._device = study, device
         self._plan = plan(study, chosen)
+        self._numbers = placed(numbers(study), study, device)
         began = time.perf_counter()
         with jax.enable_x64(study.precision == "float64"):
             self._cells = [self._compile(cell) for cell in self._plan.cells]
         self.compile_seconds = time.perf_counter() - began
 
+    def of(self, study: Study, chosen: Chosen | None = None) -> "Program":
+        """The program of a study of the same structure: the same code, with its own numbers."""
+        if study is self._study:
+            return self
+        other = copy.copy(self)
+        other._study, other._plan, other.compile_seconds = study, plan(study, chosen), 0.0
+        other._numbers = placed(numbers(study), study, self._device)
+        return other
+
     def _compile(self, cell: Cell) -> tuple[jax.stages.Compiled, Points]:
-        points, here = _points(self._study, cell, self._device), self._study.at(cell.static)
+        points, here = points_of(self._study, cell, self._device), self._study.at(cell.static)
         variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
         block = functools.partial(_block, here, variants, cell.size)
-        return _compiled(block, self._device, self._first(0), points), points
+        return compiled(block, self._device, self._first(0), points, self._numbers), points
 
     def _first(self, trial: int) -> jax.Array:
         return jax.device_put(np.int32(trial), self._device)
@@ -227,7 +221,7 @@ class Program:
     def __call__(self, first: int) -> Values:
         """Metrics, and `finite`, of a block: estimator -> metric -> (rows, records, trials)."""
         with jax.enable_x64(self._study.precision == "float64"):
-            running = [run(self._first(first), points) for run, points in self._cells]
+            running = [run(self._first(first), points, self._numbers) for run, points in self._cells]
             size = self._study.block_size
             computed = [jax.tree.map(lambda x: x[..., :size], jax.device_get(values)) for values in running]
         values: Values = {}
@@ -249,36 +243,7 @@ class Program:
         return values
 
 
-def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarray]]:
-    """Compile the limits of the study's metrics.
-
-    Returns:
-      A function that computes them: metric -> (problems, records).
-    """
-    layout, programs = plan(study), []
-    with jax.enable_x64(study.precision == "float64"):
-        for cell in layout.cells:
-            points = {**_points(study, cell, device), "options": {}}
-            run = _compiled(functools.partial(_limits, study.at(cell.static)), device, points)
-            programs.append((run, points))
-
-    def compute() -> dict[str, np.ndarray]:
-        with jax.enable_x64(study.precision == "float64"):
-            computed = [jax.device_get(run(points)) for run, points in programs]
-        reference = {
-            name: np.stack([computed[at.cell][name][at.problem] for at in layout.problems])
-            for name in computed[0]
-            if all(name in table for table in computed)
-        }
-        if "information" in reference:
-            shares = 1 if study.problem.symmetric else len(study.problem.weights)
-            reference["coefficient_error"] = theory.cramer_rao(reference.pop("information"), shares)
-        return reference
-
-    return compute
-
-
-def _points(study: Study, cell: Cell, device: jax.Device) -> Points:
+def points_of(study: Study, cell: Cell, device: jax.Device) -> Points:
     """A cell's numbers, on the device.
 
     One point of an axis stands there twice: it is then computed as many are, and its bits stay the same as
@@ -286,16 +251,24 @@ def _points(study: Study, cell: Cell, device: jax.Device) -> Points:
     """
     copies = 2 if cell.problem and cell.size == 1 else 1
 
-    def placed(columns: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        repeated = {path: np.concatenate([x] * copies).astype(study.precision) for path, x in columns.items()}
-        return {path: jax.device_put(x, device) for path, x in repeated.items()}
+    def repeated(columns: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        tables = {path: np.concatenate([x] * copies) for path, x in columns.items()}
+        return placed(tables, study, device)
 
-    options = {f"{v.name}#{k}": placed(v.own) for k, v in enumerate(cell.variants)}
+    options = {f"{v.name}#{k}": repeated(v.own) for k, v in enumerate(cell.variants)}
     index = jax.device_put(np.arange(copies * cell.size, dtype=np.int32), device)
-    return {"index": index, "problem": placed(cell.problem), "options": options}
+    return {"index": index, "problem": repeated(cell.problem), "options": options}
 
 
-def _compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> jax.stages.Compiled:
+def placed(values: Mapping[str, Any], study: Study, device: jax.Device) -> dict[str, jax.Array]:
+    """Numbers by path as arguments of a program."""
+    kinds = {path: np.uint32 if path == SEED else np.dtype(study.precision) for path in values}
+    with jax.enable_x64(study.precision == "float64"):
+        return {path: jax.device_put(np.asarray(x, kinds[path]), device) for path, x in values.items()}
+
+
+def compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> jax.stages.Compiled:
+    """A function compiled for a device and arguments of these shapes."""
     options = CPU_OPTIONS if device.platform == "cpu" else None
     with _tracing:
         lowered = jax.jit(function, compiler_options=options).lower(*args)
@@ -314,23 +287,27 @@ _compiling: dict[_Key, threading.Lock] = {}
 _lock = threading.Lock()
 
 
+def key_of(study: Study, device: jax.Device, chosen: Chosen | None = None) -> _Key:
+    """What tells the program of some rows of a study from all others."""
+    # A structure knows functions by their names only, and two can share one.
+    functions = tuple(study.functions.values())
+    rows = None if chosen is None else tuple((name, tuple(listed)) for name, listed in sorted(chosen.items()))
+    return structure(study), rows, device, functions
+
+
 def program(study: Study, device: jax.Device, chosen: Chosen | None = None) -> Program:
     """The compiled program of a study, or of some rows of it, made once a process while it is in use."""
-    # The fingerprint knows functions by their names only, and two can share one.
-    functions = tuple(study.functions.values())
-    # What is done with a block's values does not change the program.
-    rows = None if chosen is None else tuple((name, tuple(listed)) for name, listed in sorted(chosen.items()))
-    key = (study.fingerprint(but=("name", "reference", "until", "keep")), rows, device, functions)
+    key = key_of(study, device, chosen)
     with _lock:
         mine = _compiling.setdefault(key, threading.Lock())
     with mine:
         with _lock:
-            compiled = _programs.get(key)
-        if compiled is None:
-            compiled = Program(study, device, chosen)
+            kept = _programs.get(key)
+        if kept is None:
+            kept = Program(study, device, chosen)
     with _lock:
-        _programs[key] = compiled
+        _programs[key] = kept
         _programs.move_to_end(key)
         while len(_programs) > PROGRAMS:
             del _compiling[_programs.popitem(last=False)[0]]
-    return compiled
+    return kept.of(study, chosen) if study.arguments else kept

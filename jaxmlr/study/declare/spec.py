@@ -66,6 +66,8 @@ class Study:
         it; sums over them do, in the last bits.
       precision: "float32" or "float64".
       diagnostics: true adds all of `jaxmlr.diagnostics.METRICS` to the metrics.
+      arguments: true makes the seed and floats arguments of the compiled programs, which studies that differ
+        in them alone then share, as those of an objective do. Constants may round otherwise in the last bits.
 
     Raises:
       StudyError: anything is missing, unknown, of the wrong kind or out of range; the error names it.
@@ -86,6 +88,7 @@ class Study:
     until: Mapping[str, Any] | None = None
     keep: int = 0
     diagnostics: bool = False
+    arguments: bool = False
 
     def __post_init__(self) -> None:
         """Turn tables into dataclasses and arrays into lists, and check everything."""
@@ -124,9 +127,9 @@ class Study:
 
     def _check_metrics(self) -> None:
         measured.check(self.metrics)
-        if not isinstance(self.diagnostics, bool):
-            reason = f"diagnostics must be true or false, not {self.diagnostics!r}"
-            raise StudyError(("diagnostics",), reason)
+        for flag in ("diagnostics", "arguments"):
+            if not isinstance(value := getattr(self, flag), bool):
+                raise StudyError((flag,), f"{flag} must be true or false, not {value!r}")
         if self.diagnostics:
             object.__setattr__(self, "metrics", tuple(dict.fromkeys((*self.metrics, *diagnostics.METRICS))))
 
@@ -193,6 +196,7 @@ class Study:
     def to_table(self) -> dict[str, Any]:
         """Plain nested dictionaries, as a TOML file has them; absent values are left out."""
         table = dataclasses.asdict(self)
+        table["arguments"] = self.arguments or None
         table["problem"] = {k: v for k, v in table["problem"].items() if v is not None}
         table["estimators"] = {
             name: {key: name_of(value) for key, value in options.items()}

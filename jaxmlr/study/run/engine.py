@@ -14,8 +14,9 @@ import numpy as np
 import xarray as xr
 
 from jaxmlr.fitting.terminal import say
+from jaxmlr.study.compute.limits import limits
 from jaxmlr.study.compute.plan import Chosen
-from jaxmlr.study.compute.program import ORACLE, limits
+from jaxmlr.study.compute.program import ORACLE
 from jaxmlr.study.declare.spec import Study
 from jaxmlr.study.run import files, manifest
 from jaxmlr.study.run.blocks import POLL_SECONDS, Blocks

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmlr.study.compute.limits import LIMIT_TRIALS
 from jaxmlr.study.compute.plan import PROBLEM, Chosen, rows
-from jaxmlr.study.compute.program import LIMIT_TRIALS, cumulative_metrics
+from jaxmlr.study.compute.program import cumulative_metrics
 from jaxmlr.study.declare import grid
 from jaxmlr.study.declare.paths import plain, replaced
 from jaxmlr.study.declare.spec import Study
@@ -84,6 +85,7 @@ def parts(study: Study, environment: Mapping[str, Any], functions: Mapping[str, 
         "functions of the problem": belonging("problem."),
         "axes": sorted(path for path, column in points.items() if all(map(grid.is_number, column))),
         **of_metrics,
+        **({"arguments": True} if table.get("arguments") else {}),
         **{key: table[key] for key in ("seed", "steps", "precision", "metrics")},
     }
 

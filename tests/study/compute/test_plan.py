@@ -104,8 +104,8 @@ def test_the_axes_of_one_method_do_not_multiply_the_others():
 )
 def test_one_compilation_for_each_shape_of_program(grid, compiled, monkeypatch):
     made = []
-    real = programs._compiled
-    monkeypatch.setattr(programs, "_compiled", lambda *args: made.append(args) or real(*args))
+    real = programs.compiled
+    monkeypatch.setattr(programs, "compiled", lambda *args: made.append(args) or real(*args))
     planned = study(grid, seed=100 + len(grid) + 10 * compiled, estimators={"seed": METHODS["seed"]})
     device = jax.local_devices()[0]
     for block in range(planned.blocks):
