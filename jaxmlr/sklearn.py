@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxmlr import _check, registry
-from jaxmlr.fitting import methods
+from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.mixture import Mixture
 
@@ -168,8 +168,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def responsibilities(self, X: Any, y: Any) -> np.ndarray:
         """P(z = k | x, y), shape (n, K)."""
         phi, y = self._rows(X, y)
-        with jax.enable_x64(True):
-            return np.asarray(self._mixture().posterior(phi, y))
+        return evaluate.posterior(self._mixture(), phi, y)
 
     def labels(self, X: Any, y: Any) -> np.ndarray:
         """The most probable component of every row, shape (n,)."""
@@ -183,9 +182,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         """
         phi, y = self._rows(X, y)
         weight = _check_sample_weight(sample_weight, phi, ensure_non_negative=True)
-        with jax.enable_x64(True):
-            each = jax.nn.logsumexp(self._mixture()._log_joint(phi, y), axis=-1)
-        return float(np.average(np.asarray(each), weights=weight))
+        return float(np.average(evaluate.log_density(self._mixture(), phi, y), weights=weight))
 
     def _regressors(self, X: np.ndarray) -> np.ndarray:
         return np.column_stack([np.ones(len(X), X.dtype), X]) if self.fit_intercept else X

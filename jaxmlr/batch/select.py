@@ -1,5 +1,6 @@
 """How many components: criteria over K, and a bootstrap test of K against K + 1."""
 
+import functools
 import itertools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from jaxmlr.batch.fit import fit
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.posterior import of_units
 from jaxmlr.batch.rows import checked
-from jaxmlr.batch.terms import check_terms, terms_of
+from jaxmlr.batch.terms import Terms, check_terms, terms_of
 from jaxmlr.mixture import Mixture
 
 
@@ -104,12 +105,21 @@ def icl(
     phi, y, weight = checked(phi, y, mask, row_weights)
     terms = terms_of(len(y), known=known, groups=groups)
     check_terms(fit.constraints, fit.mixture.coefficients.shape[0], terms)
-    posterior, units = of_units(fit.mixture, phi, y, weight, terms)
+    size, doubt = _doubt(fit.mixture, phi, y, weight, terms, form=form)
+    return bic(fit, size) + 2 * doubt
+
+
+@functools.partial(jax.jit, static_argnames="form")
+def _doubt(
+    mixture: Mixture, phi: jax.Array, y: jax.Array, weight: jax.Array, terms: Terms, *, form: str
+) -> tuple[jax.Array, jax.Array]:
+    """The sum of the row weights, and what the posterior leaves open of the labels."""
+    posterior, units = of_units(mixture, phi, y, weight, terms)
     if form == "map":
         doubt = -jnp.log(jnp.max(posterior, axis=-1))
     else:
         doubt = jnp.sum(jax.scipy.special.entr(posterior), axis=-1)
-    return bic(fit, jnp.sum(weight)) + 2 * jnp.sum(units * doubt)
+    return jnp.sum(weight), jnp.sum(units * doubt)
 
 
 class Selection(NamedTuple):
