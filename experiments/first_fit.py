@@ -5,18 +5,20 @@ ratio to `python -c "import jax, pandas, formulaic; jax.numpy.ones(3) + 1"`.
 """
 
 import os
+import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 IMPORTS = ["-c", "import jax, pandas, formulaic; jax.numpy.ones(3) + 1"]
-SIZES = ((1000, 3), (3333, 5), (700, 9), (9999, 11))  # rows and regressors; the first fills the caches
+SIZES = ((1000, 3), (3333, 5), (700, 9), (9999, 11))  # rows and regressors; the first finds no cache
 
 
 def table(folder, n, d):
@@ -41,16 +43,19 @@ def timed(arguments, cache):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cpu, clock = min(timed(IMPORTS, folder / "cache") for _ in range(3))
-        print(f"{'imports alone':32} {cpu:6.1f} s CPU {clock:6.1f} s")
+        imports = [timed(IMPORTS, folder / "imports") for _ in range(3)]
+        cpu, clock = (min(seconds) for seconds in zip(*imports, strict=True))
+        versions = f"Python {platform.python_version()}, jax {version('jax')}, {os.cpu_count()} cores"
+        print(f"{versions}, {os.getloadavg()[0]:.1f} busy with other work")
+        print(f"{'imports alone':34} {cpu:6.1f} s CPU {clock:6.1f} s", flush=True)
         for components in ("2", "1:5"):
+            cache = folder / f"cache{len(components)}"
             for i, (n, d) in enumerate(SIZES):
                 command = ["-m", "jaxmlr", "fit", table(folder, n, d), "--response", "y"]
-                own, wall = timed([*command, "--components", components], folder / "cache")
+                own, wall = timed([*command, "--components", components], cache)
                 what = f"{n} x {d}, K = {components}, {'new size' if i else 'empty cache'}"
-                print(
-                    f"{what:32} {own:6.1f} s CPU {wall:6.1f} s, {wall / clock:4.1f} x, {own / cpu:4.1f} x CPU"
-                )
+                ratios = f"{own / cpu:4.1f} x CPU {wall / clock:4.1f} x"
+                print(f"{what:34} {own:6.1f} s CPU {wall:6.1f} s, {ratios}", flush=True)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,21 @@ def test_finds_the_lines(rows):
 
 
 @pytest.mark.slow
+def test_a_grid_search_over_data_of_another_size_compiles_nothing(rows, caplog):
+    x, y, _ = rows
+
+    def search(n):
+        grid = {"n_components": [1, 2]}
+        GridSearchCV(MixtureOfLinearRegressions(random_state=0), grid, cv=2).fit(x[:n], y[:n])
+
+    search(200)
+    with jax.log_compiles():
+        search(170)
+    compiled = [each.message for each in caplog.records if "Finished XLA compilation" in each.message]
+    assert compiled == []
+
+
+@pytest.mark.slow
 def test_a_weight_of_two_is_two_rows(rows):
     x, y, _ = rows
     weight = np.ones(len(y))
