@@ -137,7 +137,7 @@ def observations(phi: Any, y: Any, *, gaps: bool = False) -> None:
         if not gaps and not finite.all():
             rows = np.flatnonzero(~finite)
             raise ValueError(f"{name} must be finite: {len(rows)} bad rows, the first is row {rows[0]}")
-        if array.dtype.itemsize == 8 and jnp.result_type(float) == np.float32 and finite.any():
+        if array.dtype.itemsize == 8 and not jax.config.read("jax_enable_x64") and finite.any():
             _representable(name, wide[finite].reshape(np.count_nonzero(finite), -1))
 
 

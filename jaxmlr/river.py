@@ -1,9 +1,11 @@
-"""One row at a time, as river does it: a recursive method with `learn_one` and `predict_one`."""
+"""One row at a time, as river does it: a recursive method that is one of river's regressors."""
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
 
+import jax
 import numpy as np
+from river import base
 
 from jaxmlr import registry
 from jaxmlr.fitting import evaluate, methods
@@ -11,11 +13,12 @@ from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.mixture import Mixture
 
 
-class MixtureOfLinearRegressions:
-    """A recursive method behind the interface of river's regressors, whose package it does not need.
+class MixtureOfLinearRegressions(base.Regressor):
+    """A recursive method as a regressor of river: in its pipelines, metrics, clones and pickles.
 
     A row is a mapping from names to numbers. Its names are those of the first row, in sorted order; one that
-    is missing later counts as 0, and one that is new is left out, as river does.
+    is missing later counts as 0, and one that is new is left out, as river does. A row with a number that is
+    not finite is not observed.
 
     Args:
       n_components: K.
@@ -40,31 +43,31 @@ class MixtureOfLinearRegressions:
     ):
         self.n_components, self.method = n_components, method
         self.fit_intercept, self.options, self.seed = fit_intercept, options, seed
-        self.names: tuple[str, ...] | None = None
+        self.names: tuple[Hashable, ...] | None = None
         self._stream: OnlineFit | None = None
         self._estimate: Mixture | None = None
 
-    def learn_one(self, x: Mapping[str, float], y: float) -> Self:
+    @classmethod
+    def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
+        """What river's `check_estimator` tries."""
+        yield {"method": "least_squares", "n_components": 1}
+        yield {"method": "recursive_em"}
+
+    def learn_one(self, x: dict[Hashable, Any], y: float) -> None:
         """Take one row; one with a number that is not finite is not observed, and changes nothing."""
         if self._stream is None:
-            self.names = tuple(sorted(x))
-            dim = len(self.names) + self.fit_intercept
-            self._stream = methods.stream(self.method, self.n_components, self.options, dim, self.seed)
+            self.names = tuple(sorted(x, key=str))
+            self._stream = self._started()
         self._stream.update(self._row(x), np.array([y], np.float64))
         self._estimate = None
-        return self
 
-    def predict_one(self, x: Mapping[str, float]) -> float:
-        """E[y | x] = sum_k weights_k beta_k' x; 0 before the first row.
-
-        Raises:
-          ValueError: a number that is not finite.
-        """
+    def predict_one(self, x: dict[Hashable, Any]) -> float:
+        """E[y | x] = sum_k weights_k beta_k' x; 0 before the first row, NaN where x has a NaN."""
         if self._stream is None:
             return 0.0
-        return float(evaluate.mean(self._mixture(), self._finite(x))[0])
+        return float(evaluate.mean(self._mixture(), self._row(x))[0])
 
-    def predict_proba_one(self, x: Mapping[str, float], y: float) -> dict[int, float]:
+    def predict_proba_one(self, x: dict[Hashable, Any], y: float) -> dict[int, float]:
         """P(z = k | x, y) of every component k; nothing is known of it before the first row.
 
         Raises:
@@ -72,11 +75,28 @@ class MixtureOfLinearRegressions:
         """
         if self._stream is None:
             raise ValueError("there is no estimate before the first row")
-        if not np.isfinite(y):
-            raise ValueError(f"y must be finite, not {y}")
-        row = self._finite(x)
+        row = self._row(x)
+        if not (np.isfinite(row).all() and np.isfinite(y)):
+            raise ValueError(f"x and y must be finite, not {dict(x)} and {y}")
         posterior = evaluate.posterior(self._mixture(), row, np.array([y], np.float64))
         return dict(enumerate(posterior[0].tolist()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without compiled programs: the state's arrays are what a copy needs beside the arguments."""
+        kept = vars(self) | {"_estimate": None}
+        if self._stream is not None:
+            kept["_stream"] = jax.tree.map(np.asarray, self._stream.state)
+        return kept
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        vars(self).update(kept)
+        if self._stream is not None:
+            self._stream = self._started()
+            self._stream.state = kept["_stream"]
+
+    def _started(self) -> OnlineFit:
+        dim = len(self.names or ()) + self.fit_intercept
+        return methods.stream(self.method, self.n_components, self.options, dim, self.seed)
 
     def _mixture(self) -> Mixture:
         """The estimate, taken from the state once after each row."""
@@ -85,12 +105,6 @@ class MixtureOfLinearRegressions:
         assert self._estimate is not None
         return self._estimate
 
-    def _row(self, x: Mapping[str, float]) -> np.ndarray:
+    def _row(self, x: dict[Hashable, Any]) -> np.ndarray:
         values = [float(x.get(name, 0.0)) for name in self.names or ()]
         return np.array([[1.0] * self.fit_intercept + values])
-
-    def _finite(self, x: Mapping[str, float]) -> np.ndarray:
-        row = self._row(x)
-        if not np.isfinite(row).all():
-            raise ValueError(f"x must be finite, not {dict(x)}")
-        return row

@@ -115,9 +115,11 @@ def test_a_method_of_ones_own_skips_gaps_without_knowing_of_them():
 
 @pytest.mark.parametrize("gap", [{"a": np.nan}, {"a": np.inf, "b": 1.0}])
 def test_river_skips_gaps(gap):
-    model = river.MixtureOfLinearRegressions(1, method="least_squares").learn_one({"a": 1.0, "b": 2.0}, 3.0)
+    model = river.MixtureOfLinearRegressions(1, method="least_squares")
+    model.learn_one({"a": 1.0, "b": 2.0}, 3.0)
     before = model._stream.state
-    model.learn_one({"b": 1.0} | gap, 1.0).learn_one({"a": 1.0, "b": 1.0}, np.nan)
+    model.learn_one({"b": 1.0} | gap, 1.0)
+    model.learn_one({"a": 1.0, "b": 1.0}, np.nan)
     assert_same_bits(model._stream.state, before)
 
 

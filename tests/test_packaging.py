@@ -22,6 +22,7 @@ EXTRAS = {  # which files may import what an extra brings
     "plot": PLOT,
     "data": ("fitting/**/*.py", "cli/*.py"),
     "sklearn": ("sklearn.py",),
+    "river": ("river.py",),
 }
 
 

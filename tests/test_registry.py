@@ -174,7 +174,8 @@ study = jaxmlr.Study("s", problem, {"a": {"method": "newcomer"}}, trials=4, step
 assert float(jaxmlr.run_study(study, progress=False)["diverged"].squeeze()) == 0
 x, y = np.random.default_rng(0).normal(size=(50, 1)), np.random.default_rng(1).normal(size=50)
 assert MixtureOfLinearRegressions(3, method="newcomer").fit(x, y).coef_.shape == (3, 1)
-model = river.MixtureOfLinearRegressions(3, method="newcomer").learn_one({"a": 1.0}, 2.0)
+model = river.MixtureOfLinearRegressions(3, method="newcomer")
+model.learn_one({"a": 1.0}, 2.0)
 assert len(model.predict_proba_one({"a": 1.0}, 2.0)) == 3
 np.savetxt("rows.csv", np.column_stack([x, y]), delimiter=",", header="x,y", comments="")
 sys.argv = ["jaxmlr", "fit", "rows.csv", "--response", "y", "--method", "newcomer", "--components", "3"]

@@ -1,8 +1,11 @@
 """One row at a time: the same estimate as the stream's, and what is said of bad rows."""
 
+import pickle
+
 import jax
 import numpy as np
 import pytest
+from river import checks, preprocessing
 
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.stream import OnlineFit
@@ -48,9 +51,30 @@ def test_bad_rows_are_refused():
     with pytest.raises(ValueError, match="before the first row"):
         model.predict_proba_one({"a": 1.0}, 1.0)
     model.learn_one({"a": 1.0}, 1.0)
-    with pytest.raises(ValueError, match="y must be finite, not nan"):
+    with pytest.raises(ValueError, match=r"x and y must be finite, not \{'a': 1.0\} and nan"):
         model.predict_proba_one({"a": 1.0}, np.nan)
-    with pytest.raises(ValueError, match="x must be finite"):
-        model.predict_one({"a": np.inf})
+    assert np.isnan(model.predict_one({"a": np.nan}))
     with pytest.raises(ValueError, match="has 2 components, not 3"):
         MixtureOfLinearRegressions(3, method="fisher_scoring").learn_one({"a": 1.0}, 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # river's own, of its data
+@pytest.mark.parametrize("params", list(MixtureOfLinearRegressions._unit_test_params()), ids=str)
+def test_rivers_own_checks_pass(params):
+    checks.check_estimator(MixtureOfLinearRegressions(**params))
+
+
+def test_pipelines_clones_and_pickles(rows):
+    x, y = rows
+    model = preprocessing.StandardScaler() | MixtureOfLinearRegressions(method="recursive_em", seed=3)
+    for row, answer in zip(x[:20], y, strict=False):
+        model.learn_one({"a": row[0], "b": row[1]}, answer)
+    copy, new = pickle.loads(pickle.dumps(model)), model.clone()
+    at = {"a": 0.5, "b": 1.0}
+    assert np.isfinite(model.predict_one(at))
+    assert copy.predict_one(at) == model.predict_one(at)
+    assert new.predict_one(at) == 0
+    for each in (model, copy):
+        each.learn_one(at, 2.0)
+    assert copy.predict_one(at) == model.predict_one(at)

@@ -14,14 +14,14 @@ from jaxmlr._xla import host
 from jaxmlr.estimator import Estimator, Info
 from jaxmlr.mixture import Mixture
 
-BLOCK = 4096  # rows of one call of the compiled program
+BLOCK = 4096  # rows of one call of the compiled program; a single row has a program of its own
 
 
 class OnlineFit:
     """`lax.scan(est.step, est.init(d, key), (phi, y))` over rows that arrive in pieces.
 
     However the rows are cut, the state is the scan's bit for bit: a piece runs through blocks of one shape,
-    each as a loop of as many steps as it has rows, so nothing is masked and nothing compiled twice.
+    or of one row, each as a loop of as many steps as it has rows, so nothing is masked and little compiled.
     """
 
     def __init__(self, estimator: Estimator, dim: int, key: Any = None, dtype: DTypeLike = np.float64):
@@ -39,15 +39,16 @@ class OnlineFit:
         Raises:
           ValueError: wrong shapes or dtypes, or another d than before.
         """
-        _check.observations(phi, y, gaps=True)
-        if phi.shape[1] != self.dim:
-            raise ValueError(f"phi must have {self.dim} columns, not {phi.shape[1]}")
         pieces = []
         with self._precision():
-            for first in range(0, len(y), BLOCK):
-                part, answers = phi[first : first + BLOCK], y[first : first + BLOCK]
+            _check.observations(phi, y, gaps=True)
+            if phi.shape[1] != self.dim:
+                raise ValueError(f"phi must have {self.dim} columns, not {phi.shape[1]}")
+            block = BLOCK if len(y) > 1 else 1
+            for first in range(0, len(y), block):
+                part, answers = phi[first : first + block], y[first : first + block]
                 n = len(answers)
-                padded = np.zeros((BLOCK, self.dim), self.dtype), np.zeros(BLOCK, self.dtype)
+                padded = np.zeros((block, self.dim), self.dtype), np.zeros(block, self.dtype)
                 padded[0][:n], padded[1][:n] = part, answers
                 self.state, info = _advance(self.estimator, self.state, *padded, n)
                 pieces.append((info, n))
@@ -59,11 +60,16 @@ class OnlineFit:
     def mixture(self) -> Mixture:
         """The current estimate, of NumPy arrays."""
         with self._precision():
-            estimate: Mixture = jax.tree.map(np.asarray, self.estimator.mixture(self.state))
+            estimate: Mixture = jax.tree.map(np.asarray, _mixture(self.estimator, self.state))
             return estimate
 
     def _precision(self) -> Any:
         return host.float64() if self.dtype == np.float64 else jax.enable_x64(False)
+
+
+@functools.partial(jax.jit, static_argnames="estimator")
+def _mixture(estimator: Estimator, state: Any) -> Mixture:
+    return estimator.mixture(state)
 
 
 @functools.partial(jax.jit, static_argnames="estimator")
