@@ -1,7 +1,12 @@
 """`jaxmlr fit`: a mixture of lines from a table. Needs the extra `data`."""
 
+import dataclasses
+import json
+import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -12,65 +17,93 @@ from jaxmlr.fitting.tables import read, report
 from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit, fit_rows, fit_stream
+from jaxmlr.fitting.tables.formula import quoted
+from jaxmlr.fitting.tables.weights import Weights
 from jaxmlr.fitting.terminal import Terminal, say
 
 FORMATS = ("csv", "parquet")
 
 
-def fit(
-    data: str,
-    response: str | None,
-    formula: str | None,
-    counts: list[int],
-    method: str,
-    criterion: str,
-    out: Path | None,
-    kind: str,
-    seed: int,
-    reading: Reading,
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What is to be fitted to what, and how."""
+
+    data: str
+    response: str | None
+    formula: str | None
+    counts: list[int]  # numbers of components to try
+    method: str
+    criterion: str
+    seed: int
+    reading: Reading
+    weights: Weights | None
+    options: dict[str, Any]  # of the method
+
+
+def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | None) -> None:
     """Fit, print and save; the arguments are the command's options.
 
     Raises:
       ValueError: what the user got wrong, in one line.
       OSError: a file that cannot be read or written.
     """
-    record = methods.for_table(method)
-    _check.choice("--criterion", criterion, ("aic", "bic", "icl"))
+    record, counts = methods.for_table(asked.method), asked.counts
+    _check.choice("--criterion", asked.criterion, ("aic", "bic", "icl"))
     _check.choice("--format", kind, FORMATS)
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; it must be a folder")
+    if latex is not None and record.kind == "recursive":
+        raise ValueError(f"--latex: {asked.method} has no standard errors; it needs a batch method")
+    written = sys.stderr if as_json else sys.stdout
+    result: TableFit | StreamFit
     if record.kind == "recursive":
         if len(counts) > 1:
             raise ValueError(
-                f"--components {counts[0]}:{counts[-1]}: {method} takes one number;"
+                f"--components {counts[0]}:{counts[-1]}: {asked.method} takes one number;"
                 " a range needs a batch method"
             )
-        streamed = _stream(data, response, formula, counts[0], method, seed, out, kind, reading)
-        _print(streamed)
-        return
-    design, rows = Design.learn(read.read(data, reading), response, formula)
-    fitted = fit_rows(design, rows, counts, method, seed, criterion)
+        if asked.weights is not None:
+            raise ValueError(f"--weights: {asked.method} takes none; weights need a batch method")
+        result = _stream(asked, out, kind, written)
+        mixture = result.mixture
+    else:
+        frame = read.read(asked.data, asked.reading)
+        design, rows = Design.learn(frame, asked.response, asked.formula, weights=asked.weights)
+        result = fit_rows(design, rows, counts, asked.method, asked.seed, asked.criterion, asked.options)
+        mixture = result.fit.mixture
+    about = report.provenance(result, asked.method, asked.seed) | {
+        "data": asked.data,
+        "weights": None if asked.weights is None else dataclasses.asdict(asked.weights),
+        "options": asked.options,
+        "command": sys.argv[1:],
+    }
     if out is not None:
-        _save(fitted, out, kind)
-        about = report.provenance(fitted, method, criterion, seed) | {"data": data, "command": sys.argv[1:]}
-        model = Model(fitted.design, fitted.fit.mixture, about)
-        model.save(out / "model.json")
-        say(str(out / "model.json"))
-    _print(fitted)
+        out.mkdir(parents=True, exist_ok=True)
+        Model(result.design, mixture, about).save(out / "model.json")
+        say(str(out / "model.json"), file=written)
+    if isinstance(result, TableFit) and (out is not None or latex is not None):
+        from jaxmlr.fitting.tables import document  # its imports take time
+
+        if out is not None:
+            say(str(document.save(result, about, out, _save(result, out, kind, written))), file=written)
+        if latex is not None:
+            latex.write_text(document.latex(result), "utf-8")
+            say(str(latex), file=written)
+    if as_json:
+        print(json.dumps(report.plain(result, about), ensure_ascii=False, allow_nan=False))
+    else:
+        _print(result)
 
 
-def _stream(
-    data: str,
-    response: str | None,
-    formula: str | None,
-    components: int,
-    method: str,
-    seed: int,
-    out: Path | None,
-    kind: str,
-    reading: Reading,
-) -> StreamFit:
+def with_offset(formula: str | None, column: str) -> str:
+    """A formula, or None for all other columns, with an offset, which `.` then does not stand for."""
+    whole, name = "." if formula is None else formula, quoted(column)
+    aside = f" - {name}" if re.search(r"(?<![\w.`])\.(?![\w.])", whole) else ""
+    return f"{whole}{aside} + offset({name})"
+
+
+def _stream(asked: Asked, out: Path | None, kind: str, written: TextIO) -> StreamFit:
+    data, method = asked.data, asked.method
     total = read.rows_in(data)
     columns = (
         TextColumn(method),
@@ -85,7 +118,16 @@ def _stream(
     try:
         with Progress(*columns, console=Terminal(stderr=True), disable=not terminal) as progress:
             task = progress.add_task(method, total=total)
-            stream = fit_stream(data, response, formula, components, method, seed, reading=reading)
+            stream = fit_stream(
+                data,
+                asked.response,
+                asked.formula,
+                asked.counts[0],
+                method,
+                asked.seed,
+                reading=asked.reading,
+                options=asked.options,
+            )
             for streamed, rows, given in stream:
                 if labels is not None:
                     labels.add(rows, given)
@@ -96,8 +138,8 @@ def _stream(
     if streamed is None:
         raise ValueError(f"{data} has no rows")
     if out is not None and labels is not None:
-        say(str(labels.path))
-        say(str(report.save(report.coefficients(streamed), out / f"coefficients.{kind}")))
+        say(str(labels.path), file=written)
+        say(str(report.save(report.coefficients(streamed), out / f"coefficients.{kind}")), file=written)
     return streamed
 
 
@@ -109,13 +151,16 @@ def _print(result: TableFit | StreamFit) -> None:
         say(line)
 
 
-def _save(result: TableFit, out: Path, kind: str) -> None:
+def _save(result: TableFit, out: Path, kind: str, written: TextIO) -> Path | None:
+    """Write tables and pictures; the path of the picture as SVG, if one can be drawn."""
     for path in report.write(result, out, kind):
-        say(str(path))
+        say(str(path), file=written)
     try:
         from jaxmlr.fitting.tables import picture
     except ModuleNotFoundError as error:
         say(f"no picture: {error}; pip install 'jaxmlr[plot]'", file=sys.stderr)
-        return
-    for path in picture.save(result, out):
-        say(str(path))
+        return None
+    paths = picture.save(result, out)
+    for path in paths:
+        say(str(path), file=written)
+    return next(path for path in paths if path.suffix == ".svg")

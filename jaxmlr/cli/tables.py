@@ -8,7 +8,7 @@ import typer
 from jaxmlr._xla import cache
 from jaxmlr.batch import ahead
 from jaxmlr.cli import dialect
-from jaxmlr.cli.settings import counts_of
+from jaxmlr.cli.settings import counts_of, key_values
 from jaxmlr.fitting import methods
 
 
@@ -34,6 +34,32 @@ def fit(
     criterion: Annotated[str, typer.Option(help="aic, bic or icl: what chooses from a range.")] = "bic",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
     kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="How much a row counts; any multiple is the same fit."),
+    ] = None,
+    weights_are: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="relative: beside other rows; counts: of equal rows; sampling: one over the probability to"
+            " be in the table, with standard errors by the sandwich.",
+        ),
+    ] = "relative",
+    offset: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Added with coefficient 1, as offset(...) in a formula."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", metavar="NAME=VALUE", help="Any other of the method; variances in units of the table."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    latex: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the coefficients as a table for LaTeX.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the random starts.")] = 0,
     separator: dialect.Separator = None,
     decimal: dialect.Decimal = None,
@@ -51,17 +77,30 @@ def fit(
     """
     counts = counts_of(components)
     cache.keep()
-    if method == "fit":
+    if method == "fit" and not settings:
         ahead.begin(counts)  # while what reads tables is imported, and the table is read
     try:
         from jaxmlr.cli import fit as command
         from jaxmlr.fitting.tables.dialect import Reading
+        from jaxmlr.fitting.tables.weights import Weights
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
     reading = Reading(
         separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
     )
-    command.fit(data, response, formula, counts, method, criterion, out, kind, seed, reading)
+    what = command.Asked(
+        data=data,
+        response=response,
+        formula=formula if offset is None else command.with_offset(formula, offset),
+        counts=counts,
+        method=method,
+        criterion=criterion,
+        seed=seed,
+        reading=reading,
+        weights=None if weights is None else Weights(weights, weights_are),
+        options=key_values("--option", settings),
+    )
+    command.fit(what, out, kind, as_json, latex)
 
 
 def predict(

@@ -54,6 +54,10 @@ def test_finds_the_lines_and_writes_what_it_found(fit, two_lines, tmp_path):
     assert criteria["components"].tolist() == [1, 2, 3]
     assert criteria["bic"].idxmin() == 1
     assert (out / "fit.png").stat().st_size > 10_000
+    page = (out / "report.html").read_text("utf-8")
+    assert page.count("<svg") == 1
+    assert "of 1 to 3 the least BIC" in page
+    assert "2 left out for missing entries" in page
 
 
 def test_a_parquet_file_and_standard_input_are_the_csv_file(fit, two_lines, tmp_path, monkeypatch):
@@ -68,7 +72,7 @@ def test_a_parquet_file_and_standard_input_are_the_csv_file(fit, two_lines, tmp_
     assert fit("-", *options) == wanted
 
 
-def test_a_recursive_method_takes_the_rows_in_their_order(fit, tmp_path):
+def test_a_recursive_method_takes_the_rows_in_their_order(fit, call, tmp_path):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(3000, 2)) * [1, 50] + [0, 200]
     frame = pd.DataFrame(x, columns=["u", "v"])
@@ -91,6 +95,10 @@ def test_a_recursive_method_takes_the_rows_in_their_order(fit, tmp_path):
     found = pd.read_csv(out / "coefficients.csv").set_index("term")["estimate"]
     wanted = np.linalg.lstsq(np.column_stack([np.ones(3000), x]), frame["y"])[0]
     np.testing.assert_allclose(found[["Intercept", "u", "v"]], wanted, rtol=0.02)
+    status, predicted, _ = call("predict", out, tmp_path / "stream.parquet")
+    assert status == 0
+    mean = pd.read_csv(io.StringIO(predicted))["mean"]
+    np.testing.assert_allclose(mean, np.column_stack([np.ones(3000), x]) @ found.to_numpy()[:3], rtol=1e-12)
     labels = pd.read_csv(out / "labels.csv")
     assert labels["row"].tolist() == list(range(1, 3001))
     assert set(labels["label"]) == {1}
@@ -185,6 +193,24 @@ BAD = {
     ),
 }
 
+OPTIONS = {
+    "x,y,w\n1,2,1\n2,3,-1\n": (["--weights", "w"], "row 2, column 'w': a weight must be a finite number"),
+    "x,y,w\n1,2,1\n2,3,.5\n": (["--weights", "w", "--weights-are", "counts"], "must be a whole number"),
+    "x,y,w\n1,2,0\n2,3,0\n": (["--weights", "w"], "no row has a weight above 0"),
+    "x,y,w\n1,2,a\n2,3,b\n": (["--weights", "w"], "must hold numbers"),
+    "a,y\n1,2\n2,3\n": (["--weights", "w"], "no column 'w'"),
+    "b,y\n1,2\n2,3\n": (["--offset", "w"], "no column 'w'"),
+    "c,y\n" + "1,2\n2,3\n5,1\n7,1\n" * 5: (
+        ["--option", "screenin=3"],
+        "method 'fit' has no option 'screenin'",
+    ),
+    "d,y\n" + "1,2\n2,3\n5,1\n7,1\n" * 5: (["--option", "key=3"], "--option key: it is given by --seed"),
+    "e,y\n" + "1,2\n2,3\n5,1\n7,1\n" * 5: (["--option", "noise_variance=a"], "must be a number"),
+    "f,y\n" + "1,2\n2,3\n5,1\n7,1\n" * 5: (["--option", "ridge=1"], "the scaled regressors"),
+    "g,y\n1,2\n2,3\n": (["--weights", "g", "--method", "recursive_em"], "weights need a batch method"),
+}
+BAD |= {text: (["--response", "y", *options], message) for text, (options, message) in OPTIONS.items()}
+
 
 @pytest.mark.parametrize(("text", "options", "message"), [(k, *v) for k, v in BAD.items()])
 def test_bad_input(fit, tmp_path, text, options, message):
@@ -259,3 +285,35 @@ def test_new_rows_may_be_written_in_another_dialect(call, two_lines, tmp_path):
     assert call("predict", model.parent, tmp_path / "new.csv") == wanted
     assert "give --thousands , or --decimal ," in call("predict", model, tmp_path / "unclear.csv")[2]
     assert call("predict", model, tmp_path / "unclear.csv", "--decimal", ",")[0] == 0
+
+
+def test_weights_count_and_an_offset_is_added(call, two_lines, tmp_path):
+    frame = pd.read_csv(two_lines)[["x", "y"]].dropna()
+    frame["n"] = np.random.default_rng(0).integers(0, 4, len(frame))
+    repeated = frame.loc[np.repeat(frame.index, frame["n"]), ["x", "y"]]
+    frame.assign(n=frame["n"] * 1e-7).to_csv(tmp_path / "scaled.csv", index=False)
+    frame.to_csv(tmp_path / "counts.csv", index=False)
+    repeated.assign(y=repeated["y"] + 3, by=3).to_csv(tmp_path / "repeated.csv", index=False)
+
+    def found(name, *options):
+        status, printed, errors = call("fit", tmp_path / name, "--response", "y", "--json", *options)
+        assert (status, errors) == (0, "")
+        answer = json.loads(printed)
+        return answer, pd.DataFrame(answer["coefficients"])
+
+    counted, a = found("counts.csv", "--weights", "n", "--weights-are", "counts")
+    plain, b = found("repeated.csv", "--offset", "by")
+    pd.testing.assert_frame_equal(a, b, rtol=1e-6)
+    np.testing.assert_allclose(counted["log_likelihood"], plain["log_likelihood"], rtol=1e-9)
+    assert counted["criteria"][0]["bic"] == pytest.approx(plain["criteria"][0]["bic"], rel=1e-9)
+    assert counted["left_out"] == 0
+    _, c = found("counts.csv", "--weights", "n")
+    _, d = found("scaled.csv", "--weights", "n")
+    pd.testing.assert_frame_equal(c, d, rtol=1e-6)
+    np.testing.assert_allclose(c["estimate"], a["estimate"], rtol=1e-6)
+    used = (frame["n"] > 0).sum()
+    share = np.sqrt(frame["n"].sum() / used)
+    np.testing.assert_allclose(c["standard_error"], a["standard_error"] * share, rtol=1e-5)
+    _, e = found("counts.csv", "--weights", "n", "--weights-are", "sampling")
+    np.testing.assert_allclose(e["estimate"], c["estimate"], rtol=1e-12)
+    assert (e["standard_error"] != c["standard_error"]).all()

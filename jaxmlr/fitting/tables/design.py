@@ -15,6 +15,7 @@ from formulaic.errors import DataMismatchWarning
 from jaxmlr.fitting.tables import columns, formula
 from jaxmlr.fitting.tables.formula import Formula, quoted
 from jaxmlr.fitting.tables.functions import FUNCTIONS, INDICATOR
+from jaxmlr.fitting.tables.weights import Weights
 
 _CONTEXT = {name: function for name, function in FUNCTIONS.items() if function is not None}
 _CONTEXT[INDICATOR] = lambda truth: truth.astype(np.float64)
@@ -28,6 +29,8 @@ class TableRows(NamedTuple):
     rows: np.ndarray  # (n,) int64, their numbers in the table, from 1
     dropped: int  # rows left out because an entry that is needed is missing
     offset: np.ndarray  # (n,) float64, the sum of the formula's offset(...) terms
+    weight: np.ndarray | None = None  # (n,) float64 above 0, how much a row counts; None: as much as any
+    sampled: bool = False  # whether weights are inverse probabilities of being in the table
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,14 @@ class Design:
         return tuple(dict.fromkeys(self.parsed.columns.values()))
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame, response: str | None, formula: str | None) -> tuple[Self, TableRows]:
+    def learn(
+        cls,
+        frame: pd.DataFrame,
+        response: str | None,
+        formula: str | None,
+        *,
+        weights: Weights | None = None,
+    ) -> tuple[Self, TableRows]:
         """The design of a table, and its rows.
 
         Args:
@@ -59,6 +69,7 @@ class Design:
           response: name of a column, or None where the formula has a left side.
           formula: in Wilkinson notation, "y ~ x1 + log(x2)" or its right side alone, with an intercept
             unless it says "0 +" or "- 1"; None is ".", all other columns that are not empty.
+          weights: the column that says how much a row counts, and how that is meant.
 
         Returns:
           A Design, and the rows of `frame`.
@@ -67,8 +78,14 @@ class Design:
           ValueError: no such column, a formula that cannot be read or evaluated, or entries that are not
             finite numbers; row and column are named.
         """
-        parsed, notes = read_formula(frame, response, formula)
+        aside = None if weights is None else weights.column
+        parsed, notes = read_formula(frame, response, formula, aside)
         typed = columns.typed(frame, parsed, None).dropna()
+        weight, zeros = None, 0
+        if weights is not None:
+            weight, zeros, said = weights.of(frame, typed.index)
+            notes += said
+            typed = typed.loc[weight.index]
         if typed.empty:
             raise ValueError(
                 "no row has all the entries that are needed" if len(frame) else "there are no rows"
@@ -101,7 +118,13 @@ class Design:
         design = cls(
             parsed.text, parsed.response, tuple(names), intercept, levels, notes, parsed, left, right, offsets
         )
-        return design, design._observations(typed, len(frame), response=True)
+        rows = design._observations(typed, len(frame), response=True)
+        if weights is not None and weight is not None:
+            missing = rows.dropped - zeros
+            rows = rows._replace(
+                weight=weight.to_numpy(), sampled=weights.kind == "sampling", dropped=missing
+            )
+        return design, rows
 
     def observations(self, frame: pd.DataFrame, *, response: bool = True) -> TableRows:
         """The rows of `frame`: a chunk of the table, or new rows, which need no response.
@@ -135,12 +158,15 @@ class Design:
 
 
 def read_formula(
-    frame: pd.DataFrame, response: str | None, text: str | None
+    frame: pd.DataFrame,
+    response: str | None,
+    text: str | None,
+    weights: str | None = None,
 ) -> tuple[Formula, tuple[str, ...]]:
     """The formula of a table, and what `.` leaves out; arguments as those of `Design.learn`."""
     names = [str(name) for name in frame.columns]
     empty = [name for name in names if columns.is_empty(frame[name])]
-    default = [name for name in names if name not in empty]
+    default = [name for name in names if name not in (*empty, weights)]
     left, tilde, right = (".", "", "") if text is None else text.partition("~")
     if not tilde:
         left, right = "", left

@@ -53,7 +53,7 @@ def doubts(rows: TableRows, posterior: np.ndarray) -> Iterator[str]:
     varying = spread[:, rows.phi.std(axis=0) > 0]
     regressors = np.column_stack([np.ones(n), varying, varying**2])
     rank = int(np.linalg.matrix_rank(regressors))
-    if n <= 2 * rank or rank < 2:
+    if n <= 2 * rank or rank < 2 or rows.weight is not None:  # the test knows rows that count alike
         return
     for k in range(posterior.shape[1] - (posterior.shape[1] == 2)):
         p = posterior[:, k]

@@ -1,6 +1,6 @@
 """Fitting the rows of a table: a batch method for one or several K, or a recursive method in one pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables.design import Design, TableRows
 from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.fitting.tables.doubts import doubts, refusal
+from jaxmlr.fitting.tables.options import in_units
 from jaxmlr.fitting.tables.survey import survey
 from jaxmlr.mixture import Mixture
 
@@ -111,6 +112,7 @@ def fit_rows(
     method: str,
     seed: int,
     criterion: str = "bic",
+    options: Mapping[str, Any] | None = None,
 ) -> TableFit:
     """Fit every K by a batch method and keep the K of the least criterion.
 
@@ -121,15 +123,20 @@ def fit_rows(
       method: a batch method, as `registry.find` takes it.
       seed: of the random starts.
       criterion: "aic", "bic" or "icl".
+      options: keyword arguments of the method, in the units of the table.
 
     Raises:
-      ValueError: as `check`; or no K for which an optimum was found that is not spurious.
+      ValueError: as `check` and `options.in_units`; a method that takes no weights; or no K for which an
+        optimum was found that is not spurious.
     """
     check(design, rows, min(components))
-    units = Units.of(rows.phi, rows.y, design.intercept).orthogonal(rows.phi)
+    weight = rows.weight
+    units = Units.of(rows.phi, rows.y, design.intercept, weight=weight).orthogonal(rows.phi)
     whole = rows.phi, rows.y
     scaled = units.apply(*whole)
     n, d = rows.phi.shape
+    total = n if weight is None else float(weight.sum())
+    given = in_units(method, options or {}, units.unit)
     fits: dict[int, Fit] = {}
     values, advice = {}, []
     with host.float64():
@@ -137,36 +144,43 @@ def fit_rows(
             if n <= count * (d + 2) - 1:
                 advice.append(f"{count} components were not tried: {n} rows are too few")
                 continue
-            one = methods.batch("em" if count == 1 and method != "fit" else method, *scaled, count, seed)
+            own = "em" if count == 1 and method != "fit" and not given else method
+            one = methods.batch(own, *scaled, count, seed, row_weights=weight, **given)
             if one.spurious() or not np.isfinite(one.log_likelihood):
                 advice.append(refusal(one, *scaled, units.unit))
                 continue
             if not one.converged:
                 advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
             one = fits[count] = _by_weight(one)
-            here = units.fit(one, n)
+            here = units.fit(one, total)
             values[count] = {
                 "log_likelihood": float(here.log_likelihood),
                 "aic": float(aic(here)),
-                "bic": float(bic(here, n)),
-                "icl": float(bic(here, n)) - 2 * _sureness(here.mixture, rows),
+                "bic": float(bic(here, total)),
+                "icl": float(bic(here, total)) - 2 * _sureness(here.mixture, rows),
             }
         if not fits:
             raise ValueError(f"{n} rows do not carry {max(components)} components; {'; '.join(advice)}")
         criteria = pd.DataFrame.from_dict(values, orient="index").rename_axis("components")
         best = int(criteria[criterion].idxmin())
-        fit: Fit = jax.tree.map(np.asarray, units.fit(fits[best], n))
-        matrix = units.covariance(fits[best].mixture, np.asarray(covariance(fits[best], *scaled)))
+        fit: Fit = jax.tree.map(np.asarray, units.fit(fits[best], total))
+        form = "sandwich" if rows.sampled else "observed"
+        own_matrix = np.asarray(covariance(fits[best], *scaled, form=form, row_weights=weight))
+        matrix = units.covariance(fits[best].mixture, own_matrix)
     errors = errors_of(fit, matrix)
     lower, upper = confidence_intervals(fit, errors)
     posterior = evaluate.posterior(fit.mixture, *whole)
-    if any(np.isnan(x).any() for x in jax.tree.leaves((errors, lower, upper))):
+    known = fit.constraints  # what is known has no standard error
+    unsure = [errors.coefficients]
+    unsure += [] if known.known_weights else [errors.weights]
+    unsure += [] if known.known_variance else [errors.noise_variance]
+    if any(np.isnan(each).any() for each in unsure):
         advice.append("no standard errors: the information is singular at this optimum")
     if best > 1:
         advice.extend(doubts(rows, posterior))
-        alone = methods.batch("fit", *scaled, 1, seed) if 1 not in fits else fits[1]
+        alone = methods.batch("fit", *scaled, 1, seed, row_weights=weight) if 1 not in fits else fits[1]
         with host.float64():
-            alone_bic = float(bic(units.fit(alone, n), n))
+            alone_bic = float(bic(units.fit(alone, total), total))
         if alone_bic < criteria.loc[best, "bic"]:
             advice.append(
                 f"a single line has the lower BIC, {alone_bic:.6g}: nothing speaks for {best} components"
@@ -197,8 +211,9 @@ def _by_weight(fit: Fit) -> Fit:
 
 
 def _sureness(mixture: Mixture, rows: TableRows) -> float:
-    """sum_i log max_k p_ik with the posterior p, which ICL takes from BIC twice."""
-    return float(np.log(evaluate.posterior(mixture, rows.phi, rows.y).max(axis=1)).sum())
+    """sum_i w_i log max_k p_ik with the posterior p, which ICL takes from BIC twice."""
+    sure = np.log(evaluate.posterior(mixture, rows.phi, rows.y).max(axis=1))
+    return float(sure.sum() if rows.weight is None else sure @ rows.weight)
 
 
 def fit_stream(
@@ -210,6 +225,8 @@ def fit_stream(
     seed: int,
     chunk: int = 65_536,
     reading: Reading | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[StreamFit, np.ndarray, np.ndarray]]:
     """Run a recursive method over a file that need not fit into memory.
 
@@ -225,6 +242,7 @@ def fit_stream(
       seed: of the start.
       chunk: rows read at a time.
       reading: as in `read.read`.
+      options: as in `fit_rows`.
 
     Yields:
       After each chunk: what is learnt, the rows' numbers, and their labels, each given before its update.
@@ -232,13 +250,16 @@ def fit_stream(
     Raises:
       ValueError: as `survey.survey` and `check`.
     """
-    methods.estimator(method, components)  # what is wrong with it is said before a file is read
+    methods.estimator(
+        method, components, in_units(method, options or {}, 1.0)
+    )  # what is wrong with it is said before a file is read
     symmetric = registry.find(method).symmetric
     design, telling, pieces, whole = survey(source, response, formula, reading, chunk)
     check(design, telling, components, collinear=not whole)
     # A method of unknown symmetry may be symmetric, and is right without a centred response too.
     units = Units.of(telling.phi, telling.y, design.intercept, centre_response=symmetric is False)
-    stream = methods.stream(method, components, None, len(design.names), seed)
+    given = in_units(method, options or {}, units.unit)
+    stream = methods.stream(method, components, given, len(design.names), seed)
     doubtful = bool(_collinear(design, units, telling.phi))  # till later rows tell the columns apart
     factor = np.empty((0, len(design.names)))
     used = dropped = 0

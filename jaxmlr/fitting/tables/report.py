@@ -74,14 +74,14 @@ def lines(result: TableFit | StreamFit) -> Iterator[str]:
     yield f"{result.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
     yield from result.design.notes
     if isinstance(result, TableFit):
-        yield _choice(result)
+        yield choice(result)
         if result.fit.agreed is not None and result.starts > 1:
             agreed = int(result.fit.agreed)
             yield f"{result.starts} starts; {agreed} of the best, which went on, ended at this optimum"
         yield from result.advice
 
 
-def _choice(result: TableFit) -> str:
+def choice(result: TableFit) -> str:
     """Which number of components was taken, and by what."""
     best, tried = len(result.fit.mixture.weights), list(result.criteria.index)
     if len(tried) == 1:
@@ -94,24 +94,43 @@ def _choice(result: TableFit) -> str:
     )
 
 
-def provenance(result: TableFit, method: str, criterion: str, seed: int) -> dict[str, Any]:
+def provenance(result: TableFit | StreamFit, method: str, seed: int) -> dict[str, Any]:
     """How a fit came about, as plain values: what a saved model and a report say of it."""
-    fit, packages = result.fit, ("jaxmlr", "jax", "jaxlib", "numpy", "pandas", "formulaic")
-    criteria = result.criteria.reset_index().to_dict("records")
-    return {
+    packages = ("jaxmlr", "jax", "jaxlib", "numpy", "pandas", "formulaic")
+    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    about: dict[str, Any] = {
         "formula": result.design.formula,
+        "method": method,
+        "seed": seed,
+        "versions": versions,
+    }
+    if isinstance(result, StreamFit):
+        count = len(result.mixture.weights)
+        return about | {"rows": result.used, "left_out": result.dropped, "components": count}
+    criteria = result.criteria.reset_index().to_dict("records")
+    return about | {
         "rows": len(result.rows.y),
         "left_out": result.rows.dropped,
-        "method": method,
-        "components": len(fit.mixture.weights),
-        "criterion": criterion,
+        "components": len(result.fit.mixture.weights),
+        "criterion": result.criterion,
         "criteria": [{name: float(value) for name, value in row.items()} for row in criteria],
-        "seed": seed,
-        "log_likelihood": float(fit.log_likelihood),
-        "result": fit.result,
+        "log_likelihood": float(result.fit.log_likelihood),
+        "result": result.fit.result,
         "advice": list(result.advice),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
     }
+
+
+def plain(result: TableFit | StreamFit, about: dict[str, Any]) -> dict[str, Any]:
+    """A fit as values for JSON: how it came about, notes, and parameters with null for what is not known."""
+    rows = coefficients(result).to_dict("records")
+    known = [
+        {
+            str(key): None if isinstance(each, float) and not np.isfinite(each) else each
+            for key, each in row.items()
+        }
+        for row in rows
+    ]
+    return about | {"notes": list(result.design.notes), "coefficients": known}
 
 
 def write(result: TableFit, folder: Path, kind: str) -> Iterator[Path]:
