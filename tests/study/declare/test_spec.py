@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import time
 import tomllib
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import jax
 import numpy as np
 import pytest
 import tomli_w
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jaxmlr import oracle, two_step
 from jaxmlr.study import Problem, Study, StudyError
@@ -298,36 +295,7 @@ def test_a_general_problem_is_the_mixture_it_says():
     assert {leaf.dtype.name for leaf in mixture} == {"float32"}
 
 
-# ---- recorded steps, blocks, grid --------------------------------------------------------------------
-
-
-@given(st.integers(1, 10**9), st.integers(1, 200))
-def test_recorded_steps_are_as_many_as_asked_increasing_and_end_with_the_last(steps, record):
-    study = dataclasses.replace(PLAIN, steps=steps, record=record)
-    found = study.recorded
-    assert len(found) == min(record, steps)
-    assert found[-1] == steps
-    assert found[0] == 1 or record == 1
-    assert np.all(np.diff(found) > 0)
-
-
-def test_recorded_steps_are_spaced_evenly_on_a_logarithmic_scale():
-    found = dataclasses.replace(PLAIN, steps=10**6, record=25).recorded
-    ratio = found[12:][1:] / found[12:][:-1]
-    assert ratio.max() / ratio.min() < 1.02
-
-
-def test_listed_steps_are_sorted_and_kept_once():
-    np.testing.assert_array_equal(tiny(record=[20, 3, 3, 7]).recorded, [3, 7, 20])
-
-
-@given(st.integers(1, 10**6), st.none() | st.integers(1, 2000))
-def test_blocks_hold_all_trials_and_none_is_empty(trials, block):
-    study = dataclasses.replace(PLAIN, trials=trials, block=block)
-    size = study.block_size
-    assert 1 <= size <= trials
-    assert size == min(trials, block) if block else size <= 1024
-    assert (study.blocks - 1) * size < trials <= study.blocks * size
+# ---- the grid ---------------------------------------------------------------------------------------
 
 
 def test_points_are_all_combinations_with_the_last_axis_fastest():
@@ -345,14 +313,13 @@ def test_a_point_of_the_grid_replaces_numbers_perhaps_by_traced_ones():
     np.testing.assert_allclose(weights, [0.8, 0.2], rtol=1e-15)
 
 
-def test_a_grid_builds_no_method_again_and_is_read_fast():
+def test_a_grid_builds_no_method_again():
     calls = []
 
     def mine(noise_variance=1.0, *, gain=1.0):
         calls.append(gain)
         return two_step(noise_variance)
 
-    began = time.process_time()
     many = {"linspace": [0.55, 0.95, 100]}
     study = tiny(
         estimators={"mine": {"method": mine}, "paper": ROWS["estimators"]["paper"]},
@@ -360,7 +327,6 @@ def test_a_grid_builds_no_method_again_and_is_read_fast():
     )
     assert study.size == 10_000
     assert calls == [1.0]
-    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("wrong", [-1.0, math.nan])
@@ -412,6 +378,3 @@ def test_the_fingerprint_does_not_depend_on_how_the_study_was_written():
     written = tomllib.loads(tomli_w.dumps(ROWS))
     same = tiny(problem=Problem(**ROWS["problem"]), record=(1, 30), metrics=tuple(ROWS["metrics"]))
     assert Study(**written).fingerprint() == tiny().fingerprint() == same.fingerprint()
-
-
-PLAIN = tiny(record=3, block=None, grid={}, precision="float32")
