@@ -352,6 +352,7 @@ CHANGES = [
     {"until": {"metric": "scale", "standard_error": 0.1}},
     {"keep": 3},
     {"diagnostics": True},
+    {"arguments": True},
     {"grid": {"problem.p": [0.6, 0.76]}},
     {"grid": {}},
     {"block": 9},
