@@ -9,7 +9,6 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from jaxmlr.fitting.tables import report
 from jaxmlr.fitting.tables.fit import TableFit
@@ -81,7 +80,7 @@ def save(result: TableFit, about: dict[str, Any], folder: Path, picture: Path | 
         differences=differences(result),
         criteria=result.criteria,
         command=shlex.join(["jaxmlr", *about["command"]]),
-        picture=Markup(svg[svg.index("<svg") :]) if svg else "",  # matplotlib has escaped its texts
+        picture=svg[svg.index("<svg") :] if svg else "",
     )
     path.write_text(page, "utf-8")
     return path
