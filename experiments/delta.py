@@ -53,7 +53,8 @@ def main():
         panel.set(
             title=name.replace("|phi|^2 ~ n^", r"$|\varphi|^2 \sim n^\delta$, $\delta$ = "), xlabel="$n$"
         )
-        print(f"| {name} | " + " | ".join(cells) + f" | {float(limit[-1]):.4f} |")
+        escaped = name.replace("|", r"\|")  # in a table of Markdown
+        print(f"| {escaped} | " + " | ".join(cells) + f" | {float(limit[-1]):.4f} |")
     panels[0].set_ylabel("rms coefficient error")
     style.legend(figure, *panels[0].get_legend_handles_labels())
     style.save(figure, [Path(arguments.figure)])
