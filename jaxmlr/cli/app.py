@@ -116,7 +116,7 @@ def run(
     if block == "probe":
         planned = dataclasses.replace(planned, block=block_of(out) or probe.block_size(planned))
     if dry_run:
-        say_outlook(planned)
+        say_outlook(planned, out)
         return
     with leaving_at_once(out):
         try:

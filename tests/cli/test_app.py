@@ -178,7 +178,9 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(call, study_file, 
     assert "seed: computed at 2 points" in out
     assert "blocks      2 of 3 trials" in out
     assert "programs    1;" in out
-    assert "MiB" in out
+    assert "memory      about" in out
+    assert "disk        at most 0.1 MiB" in out
+    assert "nothing of this" in out
     assert "s of computation" in out
     assert list(tmp_path.iterdir()) == []
 

@@ -32,6 +32,7 @@ class Outlook(NamedTuple):
       compile_seconds: of one short program of this layout, measured.
       memory: bytes that the process holds at its most, everything counted: this one's after it has compiled
         the programs, and what they need on every device while they run a block.
+      disk: bytes that the blocks take, before they are compressed by a tenth or more.
       seconds: of computation on all local devices; None where only batch methods take part.
     """
 
@@ -42,6 +43,7 @@ class Outlook(NamedTuple):
     programs: int
     compile_seconds: float
     memory: int
+    disk: int
     seconds: float | None
 
 
@@ -50,6 +52,9 @@ def outlook(study: Study) -> Outlook:
 
     Time is taken to grow with the steps, as it does; what recording and batch methods cost is not in it.
     """
+    import zarr  # noqa: F401  # what writes the results is there too, at the end of a run
+
+    before = _resident()
     layout = plan(study)
     rows = {name: len(places) for name, places in layout.places.items()}
     seconds, compiled = None, 0.0
@@ -59,11 +64,14 @@ def outlook(study: Study) -> Outlook:
         rounds = math.ceil(study.blocks / len(jax.local_devices()))
         seconds = one * rounds * int(study.recorded[-1]) / min(STEPS, study.steps)
     whole = Program(study, jax.local_devices()[0])  # a run finds it in the cache of compiled programs
+    # The other devices compile theirs at the same time, and the limits theirs.
+    others = len(jax.local_devices()) * (_resident() - before)
     values = sum(map(len, layout.places.values())) * len(study.recorded) * (1 + len(study.metrics))
     copies = 3 * np.dtype(study.precision).itemsize * study.block_size * values  # fetched, merged, and saved
-    memory = _resident() + len(jax.local_devices()) * (whole.memory + copies)
+    memory = _resident() + others + len(jax.local_devices()) * (whole.memory + copies)
+    disk = study.trials * values * np.dtype(study.precision).itemsize
     return Outlook(
-        study.size, rows, study.blocks, study.block_size, len(layout.cells), compiled, memory, seconds
+        study.size, rows, study.blocks, study.block_size, len(layout.cells), compiled, memory, disk, seconds
     )
 
 

@@ -83,6 +83,25 @@ def own_folders(study: Study) -> list[str]:
     return sorted(str(root) for root in roots if root is not None)
 
 
+def describe(study: Study) -> dict[str, Any]:
+    """The manifest of a study, as this process would compute it."""
+    return {
+        **environment(),
+        "fingerprint": study.fingerprint(),
+        "recorded": study.recorded.tolist(),
+        "block": study.block_size,
+        "functions": own_functions(study),
+        "folders": own_folders(study),
+        "study": study.to_table(),
+    }
+
+
+def check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path) -> None:
+    """Raise ValueError where a folder's manifest is that of another study."""
+    if difference := _difference(theirs, ours):
+        raise ValueError(f"{folder} holds another study: {difference}; choose another folder")
+
+
 def claim(study: Study, folder: Path) -> tuple[dict[str, Any], str]:
     """Take a folder for a study, or go on in it.
 
@@ -93,15 +112,7 @@ def claim(study: Study, folder: Path) -> tuple[dict[str, Any], str]:
       ValueError: the folder cannot be written, or is another study's or something else.
     """
     path = folder / "manifest.json"
-    ours = {
-        **environment(),
-        "fingerprint": study.fingerprint(),
-        "recorded": study.recorded.tolist(),
-        "block": study.block_size,
-        "functions": own_functions(study),
-        "folders": own_folders(study),
-        "study": study.to_table(),
-    }
+    ours = describe(study)
     content = json.dumps(ours, indent=1).encode()
     try:
         # A temporary file is that of another process, which begins at this moment, or was killed.
@@ -115,8 +126,7 @@ def claim(study: Study, folder: Path) -> tuple[dict[str, Any], str]:
         folder.mkdir(parents=True, exist_ok=True)
         if not create(path, content):
             theirs = read(folder)
-            if difference := _difference(theirs, ours):
-                raise ValueError(f"{folder} holds another study: {difference}; choose another folder")
+            check_same(theirs, ours, folder)
             if theirs != ours:
                 change = _change(theirs, ours)
                 write(path, content)

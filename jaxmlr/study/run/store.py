@@ -42,7 +42,7 @@ class Saved(NamedTuple):
 class Store:
     """The blocks of one study in one folder; what is damaged counts as missing.
 
-    `Store(study, folder)` takes the folder; `Store.read(folder)` only looks.
+    `Store(study, folder)` takes the folder; `Store.read(folder)` and `Store.look(study, folder)` only look.
 
     Raises:
       ValueError: the folder cannot be written, or holds another study or something else.
@@ -51,6 +51,21 @@ class Store:
     def __init__(self, study: Study, folder: Path):
         whose, self.change = manifest.claim(study, folder)
         self._open(study, folder, whose, tidy=True)
+
+    @classmethod
+    def look(cls, study: Study, folder: Path) -> "Store":
+        """The store of a study in a folder that is there or not, without a change to anything.
+
+        Raises:
+          ValueError: the folder holds another study.
+        """
+        ours = manifest.describe(study)
+        if (folder / "manifest.json").is_file():
+            manifest.check_same(manifest.read(folder), ours, folder)
+        store = cls.__new__(cls)
+        store.change = ""
+        store._open(study, folder, ours, tidy=False)
+        return store
 
     @classmethod
     def read(cls, folder: Path) -> "Store":

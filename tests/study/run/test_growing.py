@@ -8,6 +8,7 @@ import pytest
 
 from jaxmlr.study import load, run_block, run_study
 from jaxmlr.study.run import placement
+from jaxmlr.study.run.store import Store
 
 METHODS = {
     "seed": {"method": "two_step"},
@@ -130,3 +131,19 @@ def test_a_callback_sees_the_statistics_so_far_and_stops(plain, plain_results, t
     whole = run_study(plain, tmp_path, progress=False, callback=lambda update: None)
     equal_bits(whole, plain_results)
     assert "unfinished" not in whole.attrs
+
+
+def test_a_look_says_what_is_there_and_changes_nothing(plain, tmp_path):
+    folder = tmp_path / "out"
+    assert sum(unit.trials for unit in Store.look(plain, folder).missing()) == 10
+    assert not folder.exists()
+    run_study(plain, folder, progress=False)
+    assert Store.look(plain, folder).missing() == []
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    more = changed(plain, trials=37)
+    assert {(unit.first, unit.stop) for unit in Store.look(more, folder).missing()} == {
+        (first, min(first + 4, 37)) for first in range(10, 37, 4)
+    }
+    with pytest.raises(ValueError, match="holds another study: its seed is 3, this one's 4"):
+        Store.look(changed(plain, seed=4), folder)
+    assert files == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
