@@ -163,3 +163,13 @@ def _source() -> str:
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def finish() -> None:
+    """Wait until every program that was begun is compiled.
+
+    Raises:
+      Exception: what went wrong with one.
+    """
+    for compiled in list(_compiled.values()):
+        compiled.result()

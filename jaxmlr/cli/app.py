@@ -18,7 +18,7 @@ from jaxmlr._xla import cache, host
 from jaxmlr.cli.plot import plot
 from jaxmlr.cli.settings import Folder, key_values, loaded
 from jaxmlr.cli.signals import leaving_at_once
-from jaxmlr.cli.tables import fit, predict
+from jaxmlr.cli.tables import fit, predict, warm
 from jaxmlr.cli.trial import trial
 from jaxmlr.fitting.terminal import Terminal, say
 
@@ -186,6 +186,7 @@ app.command()(trial)
 
 app.command()(fit)
 app.command()(predict)
+app.command()(warm)
 
 
 @app.command()

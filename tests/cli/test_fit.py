@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jaxmlr._xla import programs
+
 
 @pytest.fixture
 def fit(call):
@@ -29,6 +31,16 @@ def two_lines(tmp_path):
     path = tmp_path / "two lines.csv"
     frame.to_csv(path, index=False)
     return path
+
+
+def test_warm_compiles_all_that_a_fit_needs(call, fit, two_lines):
+    status, printed, errors = call("warm", "--components", "2")
+    assert (status, errors) == (0, "")
+    assert "programs for 2 components" in printed
+    compiled = set(programs._compiled)
+    assert fit(two_lines, "--formula", "y ~ x")[0] == 0
+    assert set(programs._compiled) == compiled
+    assert call("warm", "--components", "2:1")[0] == 2
 
 
 def test_finds_the_lines_and_writes_what_it_found(fit, two_lines, tmp_path):
