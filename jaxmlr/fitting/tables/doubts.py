@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import fdtrc  # scipy.stats takes half a second to import
@@ -10,6 +11,7 @@ from jaxmlr.batch import Fit
 from jaxmlr.batch.spurious import distinct, suspects
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.fitting.tables.design import TableRows
+from jaxmlr.mixture import Mixture
 
 OVERLAP = 0.75  # mean of the greatest posterior below which labels are said to be uncertain
 LEVEL = 1e-3  # of the test that membership does not depend on the regressors
@@ -28,7 +30,7 @@ def refusal(fit: Fit, phi: np.ndarray, y: np.ndarray, unit: float) -> str:
     if not np.isfinite(fit.log_likelihood):
         return f"{components} components: refused, the likelihood is not finite"
     data = Rows(jnp.asarray(phi), jnp.asarray(y), jnp.ones(len(y)))
-    by_chance, size = map(np.asarray, suspects(fit.mixture, data, distinct(data)))
+    by_chance, size = map(np.asarray, _suspects(fit.mixture, data))
     variance = np.broadcast_to(fit.mixture.noise_variance, size.shape)
     worst = np.flatnonzero(by_chance)
     k = worst[np.argmin(size[worst])] if len(worst) else int(np.argmin(variance))
@@ -37,6 +39,11 @@ def refusal(fit: Fit, phi: np.ndarray, y: np.ndarray, unit: float) -> str:
         f" {unit * np.sqrt(variance[k]):.3g} on {size[k]:.3g} distinct rows, which chance explains among"
         f" {len(y):,}"
     )
+
+
+@jax.jit
+def _suspects(mixture: Mixture, data: Rows) -> tuple[jax.Array, jax.Array]:
+    return suspects(mixture, data, distinct(data))
 
 
 def doubts(rows: TableRows, posterior: np.ndarray) -> Iterator[str]:
