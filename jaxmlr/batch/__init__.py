@@ -4,11 +4,14 @@ from jaxmlr.batch.constraints import Constraints as Constraints
 from jaxmlr.batch.em import em as em
 from jaxmlr.batch.em import hard_em as hard_em
 from jaxmlr.batch.fit import fit as fit
+from jaxmlr.batch.gate import predict as predict
+from jaxmlr.batch.gate import prior as prior
 from jaxmlr.batch.gradient import gradient as gradient
-from jaxmlr.batch.inference import bands as bands
-from jaxmlr.batch.inference import confidence_intervals as confidence_intervals
 from jaxmlr.batch.inference import covariance as covariance
+from jaxmlr.batch.inference import gate_errors as gate_errors
 from jaxmlr.batch.inference import standard_errors as standard_errors
+from jaxmlr.batch.intervals import bands as bands
+from jaxmlr.batch.intervals import confidence_intervals as confidence_intervals
 from jaxmlr.batch.outcome import Fit as Fit
 from jaxmlr.batch.partition import from_labels as from_labels
 from jaxmlr.batch.partition import from_posterior as from_posterior

@@ -10,6 +10,7 @@ from jaxmlr._xla.jit import wide_jit
 from jaxmlr.batch import steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.em import iterate
+from jaxmlr.batch.gate import centred
 from jaxmlr.batch.outcome import BITS, Fit
 from jaxmlr.batch.rows import counted_blocks, pack
 from jaxmlr.batch.spurious import distinct, plausible
@@ -45,6 +46,7 @@ def go_on(
         best.mixture if terms.known is None else aligned(best.mixture, data, terms.known),
         options,
         tolerance,
+        gate=best.gate,
         max_iterations=max_iterations,
         constraints=constraints,
         e_step=steps.e_step,
@@ -76,7 +78,8 @@ def _named(fit: Fit, used: jax.Array | None = None) -> Fit:
         last = jnp.where(jnp.arange(len(last), dtype=jnp.int32) < used, last, -jnp.inf)
     order = jnp.argsort(last)
     return fit._replace(
-        mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], fit.mixture)
+        mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], fit.mixture),
+        gate=None if fit.gate is None else centred(fit.gate, order),
     )
 
 
@@ -100,23 +103,26 @@ def best_of(
     if data.columns is not None:  # the rows are filled up as well
         rows = rows._replace(blocks=counted_blocks(rows))
 
-    def climb(pool: Mixture, limits: jax.Array, most: int) -> tuple[Fit, jax.Array]:
+    def climb(
+        pool: Mixture, limits: jax.Array, most: int, gates: jax.Array | None = None
+    ) -> tuple[Fit, jax.Array]:
         """Fits from all starts, the best first, with all that are refused behind; and whether each is not."""
 
-        def one(start: Mixture, limit: jax.Array) -> Fit:
+        def one(start: Mixture, limit: jax.Array, gate: jax.Array | None) -> Fit:
             fit: Fit = iterate(
                 rows,
                 start,
                 options,
                 tolerance,
                 limit,
+                gate,
                 max_iterations=most,
                 constraints=constraints,
                 e_step=steps.e_step,
             )
             return fit
 
-        fits = jax.vmap(one)(pool, limits)
+        fits = jax.vmap(one)(pool, limits, gates)
         sound = lax.map(lambda fit: plausible(fit, data, counts, used), fits)
         likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
         places = jnp.lexsort((-likelihood, ~sound, limits == 0))
@@ -126,8 +132,8 @@ def best_of(
     count = pool.weights.shape[0]
     if used is None:
         first, _ = climb(pool, jnp.full(count, screening, jnp.int32), screening)
-        chosen = jax.tree.map(lambda leaf: leaf[:finalists], first.mixture)
-        final, sound = climb(chosen, jnp.full(finalists, max_iterations, jnp.int32), max_iterations)
+        chosen, gates = jax.tree.map(lambda leaf: leaf[:finalists], (first.mixture, first.gate))
+        final, sound = climb(chosen, jnp.full(finalists, max_iterations, jnp.int32), max_iterations, gates)
     else:  # one loop for both, as it takes most of the time to compile
         place = jnp.arange(count, dtype=jnp.int32)
         limits = jnp.stack([jnp.full_like(place, screening), jnp.where(place < finalists, max_iterations, 0)])

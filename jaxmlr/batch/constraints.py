@@ -24,6 +24,7 @@ class Constraints:
       tie: "none"; "symmetric", beta_k = +-beta with two components; "common", beta_k = beta.
       known_labels: the components that rows may belong to were given.
       grouped: the rows of a group share their component.
+      concomitants: m, of how many variables the weights are a softmax; 0 where they are constant.
     """
 
     known_weights: bool = False
@@ -32,9 +33,14 @@ class Constraints:
     tie: str = "none"
     known_labels: bool = False
     grouped: bool = False
+    concomitants: int = 0
 
     def __post_init__(self) -> None:
         _check.choice("tie", self.tie, ("none", *SIGNS))
+        if self.known_weights and self.concomitants:
+            raise ValueError(
+                "concomitant must be None where weights are known, not an array that models them"
+            )
 
     def check_components(self, components: int) -> None:
         """Raise ValueError where a mixture of so many components cannot be tied like this."""
@@ -54,9 +60,12 @@ class Constraints:
         return sign * jnp.mean(sign * coefficients, axis=-2, keepdims=True)
 
     def parameters(self, components: int, d: int) -> int:
-        """How many are estimated: K d coefficients (d where tied), K - 1 weights, K or 1 variances."""
+        """How many are estimated: K d coefficients (d where tied), K - 1 weights, K or 1 variances.
+
+        With m concomitants (K - 1) m numbers stand for the weights.
+        """
         lines = d if self.tie != "none" else components * d
-        weights = 0 if self.known_weights else components - 1
+        weights = 0 if self.known_weights else (components - 1) * max(self.concomitants, 1)
         return lines + weights + (0 if self.known_variance else 1 if self.equal_variance else components)
 
 

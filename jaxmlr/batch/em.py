@@ -14,6 +14,7 @@ from jaxmlr._xla.jit import one_by_one, wide_jit
 from jaxmlr._xla.linear import dot
 from jaxmlr.batch import steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.gate import first_gate, gate_step, mean_weights, units
 from jaxmlr.batch.moments import Moments
 from jaxmlr.batch.outcome import Fit, with_ending
 from jaxmlr.batch.problem import prepare
@@ -41,6 +42,7 @@ def em(
     row_weights: ArrayLike | None = None,
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
 ) -> Fit:
     """Maximum likelihood by EM (Dempster, Laird and Rubin 1977; for regressions DeSarbo and Cron 1988).
 
@@ -85,6 +87,10 @@ def em(
         row's likelihood is sum_k known_ik weights_k N(...). None: all.
       groups: (n,) integers. Rows of one group share their component: r is of the group, with the product
         of N(...)^w_i over its rows for N(...), and weights_k is the mean of r over the groups.
+      concomitant: (n, m) z, with a column of ones for an intercept: weights_k(z) = softmax(alpha_k' z) in
+        place of weights_k, alpha_0 = 0, the same z in all rows of a group. Each step has a damped Newton step
+        of alpha (Jordan and Jacobs 1994; `batch.gate.gate_step`) that raises the likelihood, from constant
+        weights at the start. `Fit.gate` has alpha, and the weights of the mixture are the mean over rows.
 
     Returns:
       A Fit, whose `result` says how it ended. noise_variance is () with `equal_variance`, the start's with
@@ -94,9 +100,9 @@ def em(
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
-    constraints = Constraints(
-        known_weights, known_variance, equal_variance, tie, known is not None, groups is not None
-    )
+    told = {"known": known, "groups": groups, "concomitant": concomitant}
+    terms = terms_of(np.size(y), np.shape(start.coefficients)[0], mask=mask, **told)
+    constraints = Constraints(known_weights, known_variance, equal_variance, tie, **terms.facts())
     problem = prepare(
         phi,
         y,
@@ -110,7 +116,7 @@ def em(
         outlier_density=outlier_density,
         mask=mask,
         row_weights=row_weights,
-        terms=terms_of(np.size(y), known=known, groups=groups),
+        terms=terms,
     )
     fit: Fit = iterate(*problem, max_iterations=max_iterations, constraints=constraints, e_step=steps.e_step)
     return fit
@@ -191,6 +197,7 @@ class _State(NamedTuple):
     trace: jax.Array
     change: jax.Array
     iterations: jax.Array
+    gate: jax.Array | None
 
 
 @functools.partial(wide_jit, static_argnames=("max_iterations", "constraints", "e_step"))
@@ -200,6 +207,7 @@ def iterate(
     options: MStepOptions,
     tolerance: jax.Array,
     limit: jax.Array | None = None,
+    gate: jax.Array | None = None,
     *,
     max_iterations: int,
     constraints: Constraints,
@@ -207,12 +215,15 @@ def iterate(
 ) -> Fit:
     """Alternate `e_step` and M-step until a step moves less than `tolerance`; the trace rises.
 
-    At most `limit` steps are taken, which is at most `max_iterations` and may be traced.
+    At most `limit` steps are taken, which is at most `max_iterations` and may be traced. With concomitants
+    the gate starts at `gate`, or at the constant weights of `start`.
     """
     if limit is None:
         limit = jnp.asarray(max_iterations, jnp.int32)
     climb = functools.partial(_climb, max_iterations=max_iterations, constraints=constraints, e_step=e_step)
-    fit, size = one_by_one(climb)(rows, start, options, tolerance, limit)
+    if constraints.concomitants and gate is None:
+        gate = first_gate(rows, start.weights)
+    fit, size = one_by_one(climb)(rows, start, options, tolerance, limit, gate)
     return with_ending(fit._replace(constraints=constraints, options=options), rows, size)
 
 
@@ -222,6 +233,7 @@ def _climb(
     options: MStepOptions,
     tolerance: jax.Array,
     limit: jax.Array,
+    gate: jax.Array | None,
     *,
     max_iterations: int,
     constraints: Constraints,
@@ -231,7 +243,13 @@ def _climb(
     variance = jnp.broadcast_to(start.noise_variance, start.weights.shape)
     first = Mixture(start.coefficients, start.weights, variance)
 
-    background = () if options.outlier_density is None else (options.outlier_density,)
+    known: dict[str, jax.Array] = {}
+    if options.outlier_density is not None:
+        known["outlier_density"] = options.outlier_density
+    reach = None if gate is None else jnp.max(jnp.abs(units(rows)[0]), axis=(1, 2))
+
+    def expectation(mixture: Mixture, gate: jax.Array | None) -> Moments:
+        return e_step(rows, mixture, **known) if gate is None else e_step(rows, mixture, **known, gate=gate)
 
     def objective(mixture: Mixture, moments: Moments) -> jax.Array:
         cost = dot(mixture.coefficients * mixture.coefficients, options.ridge) / mixture.noise_variance
@@ -244,25 +262,32 @@ def _climb(
         moved, change = steps.m_step(state.moments, state.mixture, constraints, options)
         started = state.iterations >= 0
         mixture = jax.tree.map(lambda new, old: jnp.where(started, new, old), moved, state.mixture)
-        moments = e_step(rows, mixture, *background)
+        gate = state.gate
+        if gate is not None and state.moments.gate is not None and reach is not None:
+            n = jnp.sum(state.moments.size if state.moments.share is None else state.moments.share)
+            gate, gate_change = gate_step(gate, state.moments.gate, reach, n)
+            change = jnp.maximum(change, gate_change)
+        moments = expectation(mixture, gate)
         count = state.iterations + 1
         trace = state.trace.at[count].set(objective(mixture, moments))
-        return _State(mixture, moments, trace, jnp.where(started, change, jnp.inf), count)
+        return _State(mixture, moments, trace, jnp.where(started, change, jnp.inf), count, gate)
 
     # The first round has no M-step: an E-step of its own before the loop would take as long to compile again.
     nothing = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(e_step, rows, first, *background)
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(expectation, first, gate)
     )
     trace = jnp.zeros(max_iterations + 1, dtype)
-    state = _State(first, nothing, trace, jnp.full((), jnp.inf, dtype), jnp.full((), -1, jnp.int32))
-    mixture, moments, trace, change, count = lax.while_loop(going, step, state)
+    state = _State(first, nothing, trace, jnp.full((), jnp.inf, dtype), jnp.full((), -1, jnp.int32), gate)
+    mixture, moments, trace, change, count, gate = lax.while_loop(going, step, state)
 
     trace = jnp.where(jnp.arange(max_iterations + 1, dtype=jnp.int32) <= count, trace, trace[count])
     if constraints.known_variance:
         mixture = mixture._replace(noise_variance=start.noise_variance)
     elif constraints.equal_variance:
         mixture = mixture._replace(noise_variance=mixture.noise_variance[0])
+    if gate is not None:
+        mixture = mixture._replace(weights=mean_weights(rows, gate))
     likelihood = moments.log_likelihood
     if e_step is not steps.e_step:
         likelihood = steps.e_step(rows, mixture).log_likelihood
-    return Fit(mixture, likelihood, trace, count, change <= tolerance), moments.size
+    return Fit(mixture, likelihood, trace, count, change <= tolerance, gate=gate), moments.size

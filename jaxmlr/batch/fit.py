@@ -23,7 +23,7 @@ from jaxmlr.batch.starts.anchors import aligned
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import KINDS, pool
 from jaxmlr.batch.starts.moments import check_tensor
-from jaxmlr.batch.terms import Terms, check_terms, drawn_rows, terms_of
+from jaxmlr.batch.terms import Terms, drawn_rows, terms_of
 
 DRAWN_FROM = 4096  # rows, of those in an order by chance: starts need no more
 MIXED = {
@@ -57,6 +57,7 @@ def fit(
     row_weights: ArrayLike | None = None,
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
     sample: int = 16_384,
 ) -> Fit:
     """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
@@ -89,6 +90,7 @@ def fit(
       row_weights: (n,) w, at least 0. Weights w and c w give the same mixture.
       known: (n, K) bool, the components that each row may belong to; it names the components.
       groups: (n,) integers. Rows of one group share their component; see `em`.
+      concomitant: (n, m) z: weights are softmax(alpha_k' z), and `Fit.gate` has alpha; see `em`.
       sample: where there are more rows than this, the starts climb on so many of them, drawn at random, and
         the best goes on to convergence on all rows.
 
@@ -111,11 +113,11 @@ def fit(
         ("sample", sample),
     ):
         _check.whole(name, value, at_least=1)
-    terms = terms_of(len(y), known=known, groups=groups)
+    told = {"known": known, "groups": groups, "concomitant": concomitant}
+    terms = terms_of(len(y), components, mask=mask, **told)
     given = (weights is not None, noise_variance is not None)
-    constraints = Constraints(*given, equal_variance, tie, known is not None, groups is not None)
+    constraints = Constraints(*given, equal_variance, tie, **terms.facts())
     constraints.check_components(components)
-    check_terms(constraints, components, terms)
     filled_up = capacity.holds(
         min(len(y), sample), d, components, constraints, phi, y, weight, key, tolerance, variance_floor, ridge
     )
@@ -144,10 +146,10 @@ def fit(
         _check.number("variance_floor", variance_floor, at_least=0)
         variance_floor = jnp.asarray(variance_floor, dtype)
     data = Rows(phi, y, weight)
-    part, told = data, terms
+    part, part_terms = data, terms
     if len(y) > sample:
         rows = drawn_rows(jax.random.fold_in(key, len(KINDS)), len(y), sample, terms)
-        part, told = Rows(phi[rows], y[rows], weight[rows]), terms.of_rows(rows)
+        part, part_terms = Rows(phi[rows], y[rows], weight[rows]), terms.of_rows(rows)
     weights, noise_variance = (
         None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance)
     )
@@ -164,7 +166,15 @@ def fit(
         best = _fit_filled(part, key, components, kinds, numbers, statics)
     else:
         best = _fit(
-            part, key, *numbers, weights, noise_variance, told, components=components, kinds=kinds, **statics
+            part,
+            key,
+            *numbers,
+            weights,
+            noise_variance,
+            part_terms,
+            components=components,
+            kinds=kinds,
+            **statics,
         )
     if part is not data:
         limits: dict[str, Any] = {"constraints": constraints, "max_iterations": max_iterations}

@@ -1,4 +1,4 @@
-"""How sure a fit is: covariance, standard errors, confidence intervals and bands."""
+"""How sure a fit is: covariance and standard errors."""
 
 import functools
 from collections.abc import Callable
@@ -9,19 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr._xla import programs
-from jaxmlr._xla.namespace import namespace, special
+from jaxmlr._xla.namespace import namespace
 from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.gate import mean_weights
 from jaxmlr.batch.outcome import Fit, on_floor
-from jaxmlr.batch.parameters import free
-from jaxmlr.batch.rows import Groups, PackedRows, checked, counted_blocks, pack
+from jaxmlr.batch.parameters import free, whole_gate
+from jaxmlr.batch.rows import PackedRows, checked, counted_blocks, pack
 from jaxmlr.batch.starts.candidates import Rows
-from jaxmlr.batch.terms import check_terms, terms_of
+from jaxmlr.batch.terms import same_terms
 from jaxmlr.mixture import Mixture
 
 
@@ -35,6 +35,7 @@ def covariance(
     row_weights: ArrayLike | None = None,
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
 ) -> jax.Array:
     """Covariance matrix of the estimate of the mixture.
 
@@ -57,9 +58,11 @@ def covariance(
       row_weights: (n,), as given to the method.
       known: (n, K) bool, as given to the method.
       groups: (n,) integers, as given to the method.
+      concomitant: (n, m), as given to the method.
 
     Returns:
-      (q, q), in the order of the entries of `fit.mixture`: coefficients row by row, weights, noise_variance.
+      (q, q), in the order of the entries of `fit.mixture`: coefficients row by row, weights, noise_variance,
+      and then those of `fit.gate`, if any, row by row; the weights are then the gate's mean over these rows.
       What was known has variance 0. All NaN where the information is not positive definite.
 
     Raises:
@@ -68,8 +71,8 @@ def covariance(
     """
     _check.choice("form", form, ("observed", "sandwich"))
     phi, y, weight = checked(phi, y, mask, row_weights)
-    terms = terms_of(len(y), known=known, groups=groups)
-    check_terms(fit.constraints, fit.mixture.coefficients.shape[0], terms)
+    told: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant, "mask": mask}
+    terms = same_terms(fit.constraints, fit.mixture.coefficients.shape[0], len(y), **told)
     (components, d), constraints = fit.mixture.coefficients.shape, fit.constraints
     mixture, options = fit.mixture, fit.options
     own: Mixture | None = None
@@ -80,7 +83,7 @@ def covariance(
     matrix: jax.Array
     if own is None:
         rows = pack(phi, y, weight, terms)
-        matrix = _covariance(rows, mixture, options, None, form=form, constraints=constraints)
+        matrix = _covariance(rows, mixture, options, None, fit.gate, form=form, constraints=constraints)
         return matrix
     statics: dict[str, Any] = {"form": form, "constraints": constraints}
     size = sum(np.size(leaf) for leaf in mixture)
@@ -112,11 +115,12 @@ def _covariance(
     mixture: Mixture,
     options: MStepOptions | None,
     own: Mixture | None,
+    gate: jax.Array | None = None,
     *,
     form: str,
     constraints: Constraints,
 ) -> jax.Array:
-    point, back = free(mixture, constraints)
+    point, back = free(mixture, constraints, gate)
     filler = jnp.zeros(0)
     if own is not None:  # the other entries fill arrays up: they must not make the information singular
         held = own._replace(weights=own.weights[:-1])
@@ -127,7 +131,8 @@ def _covariance(
     background = None if options is None else options.outlier_density
 
     def densities(theta: jax.Array, part: PackedRows) -> jax.Array:
-        return steps.log_density(part, back(unravel(theta)), background)
+        point = unravel(theta)
+        return steps.log_density(part, back(point), background, whole_gate(point))
 
     def prior(theta: jax.Array) -> jax.Array:
         beta, _, variance = back(unravel(theta))
@@ -145,8 +150,14 @@ def _covariance(
     zero = jnp.zeros((theta.size, theta.size), theta.dtype)
     first = (jax.hessian(prior)(theta), zero)
     if rows.groups is not None:
-        of_groups = functools.partial(_group_densities, rows, rows.groups)
-        information, outer = _group_information(lambda t: of_groups(back(unravel(t))), theta)
+        groups = rows.groups
+
+        def of_groups(theta: jax.Array) -> jax.Array:
+            point = unravel(theta)
+            joint = steps.group_joint(rows, groups, back(point), steps.log_joints, whole_gate(point))
+            return jnp.where(groups.counts > 0, jax.nn.logsumexp(joint, axis=0), 0)
+
+        information, outer = _group_information(of_groups, theta)
         information = information + first[0]
     elif rows.blocks is None:
         information, outer = lax.scan(add, first, rows)[0]
@@ -160,14 +171,16 @@ def _covariance(
     inner = jnp.where(_is_positive_definite(information), jnp.linalg.inv(information), jnp.nan)
     if form == "sandwich":
         inner = _congruent(inner, outer)
-    jacobian = jax.jacfwd(lambda t: ravel_pytree(back(unravel(t)))[0])(theta)
+
+    def entries(theta: jax.Array) -> jax.Array:
+        point = unravel(theta)
+        mixture, gate = back(point), whole_gate(point)
+        if gate is not None:
+            mixture = mixture._replace(weights=mean_weights(rows, gate))
+        return ravel_pytree((mixture, gate))[0]
+
+    jacobian = jax.jacfwd(entries)(theta)
     return _congruent(jacobian, inner)
-
-
-def _group_densities(rows: PackedRows, groups: Groups, mixture: Mixture) -> jax.Array:
-    """Log density of each group that counts, (G,), and 0 of the others."""
-    joint = steps.group_joint(rows, groups, mixture, steps.log_joints)
-    return jnp.where(groups.counts > 0, jax.nn.logsumexp(joint, axis=0), 0)
 
 
 def _group_information(
@@ -205,6 +218,7 @@ def standard_errors(
     row_weights: ArrayLike | None = None,
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
 ) -> Mixture:
     """Standard errors of a fit: the square roots of the diagonal of `covariance`.
 
@@ -217,6 +231,7 @@ def standard_errors(
       row_weights: (n,), as given to the method.
       known: (n, K) bool, as given to the method.
       groups: (n,) integers, as given to the method.
+      concomitant: (n, m), as given to the method.
 
     Returns:
       As `errors_of`.
@@ -224,8 +239,9 @@ def standard_errors(
     Raises:
       ValueError: as `covariance`.
     """
-    terms: dict[str, Any] = {"mask": mask, "row_weights": row_weights, "known": known, "groups": groups}
-    return errors_of(fit, covariance(fit, phi, y, form=form, **terms))
+    rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
+    told: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant}
+    return errors_of(fit, covariance(fit, phi, y, form=form, **rows, **told))
 
 
 def errors_of(fit: Fit, covariance: ArrayLike) -> Mixture:
@@ -248,7 +264,8 @@ def errors_of(fit: Fit, covariance: ArrayLike) -> Mixture:
     known, (components, d) = fit.constraints, fit.mixture.coefficients.shape
     coefficients, weights, variance = xp.split(errors, (components * d, components * (d + 1)))
     coefficients = coefficients.reshape(components, d)
-    variance = variance.reshape(fit.mixture.noise_variance.shape)
+    shape = fit.mixture.noise_variance.shape
+    variance = variance[: 1 if shape == () else components].reshape(shape)
     if known.known_weights and components > 1:
         weights = xp.full_like(weights, xp.nan)
     if known.known_variance:
@@ -261,67 +278,20 @@ def errors_of(fit: Fit, covariance: ArrayLike) -> Mixture:
     return Mixture(coefficients, weights, variance)
 
 
-def confidence_intervals(fit: Fit, errors: Mixture, level: ArrayLike = 0.95) -> tuple[Mixture, Mixture]:
-    """Confidence intervals of every entry of a mixture, symmetric where each is closest to normal.
-
-        coefficients   b +- z se
-        weights        logit w +- z se / (w (1 - w))
-        noise_variance log v +- z se / v
-
-    Wald intervals with the delta method, z the normal quantile of (1 + level) / 2.
+def gate_errors(fit: Fit, covariance: ArrayLike) -> jax.Array:
+    """Standard errors of alpha, of a fit with concomitants.
 
     Args:
-      fit: of a batch method.
-      errors: of `standard_errors`.
-      level: in (0, 1).
-
-    Returns:
-      The lower and the upper ends, as two Mixtures (whose weights need not sum to 1); NaN where `errors` is.
-
-    Raises:
-      ValueError: `level` is out of range.
-    """
-    _check.number("level", level, above=0, below=1)
-    beta, weights, variance = fit.mixture
-    xp, functions = namespace(fit.mixture, errors), special(fit.mixture, errors)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        z = functions.ndtri((1 + xp.asarray(level, beta.dtype)) / 2)
-        logit = xp.log(weights) - xp.log1p(-weights)
-        # One component has weight 1 without error, and no logit.
-        reach = xp.where(errors.weights == 0, 0, z * errors.weights / (weights * (1 - weights)))
-        ratio = xp.exp(z * errors.noise_variance / variance)
-        return (
-            Mixture(beta - z * errors.coefficients, functions.expit(logit - reach), variance / ratio),
-            Mixture(beta + z * errors.coefficients, functions.expit(logit + reach), variance * ratio),
-        )
-
-
-def bands(
-    fit: Fit, covariance: jax.Array, phi: ArrayLike, level: ArrayLike = 0.95
-) -> tuple[jax.Array, jax.Array]:
-    """Pointwise confidence bands of the lines: beta_k' phi +- z sqrt(phi' C_k phi), C_k = cov(beta_k).
-
-    Args:
-      fit: of a batch method.
+      fit: of `em` or `fit`.
       covariance: (q, q) of `covariance`.
-      phi: (m, d), where to draw.
-      level: in (0, 1).
 
     Returns:
-      The lower and the upper ends, each (m, K).
+      (K, m) as `Fit.gate`, with 0 for the first component.
 
     Raises:
-      ValueError: `level` is out of range, or phi does not fit.
+      ValueError: the fit has no gate.
     """
-    _check.number("level", level, above=0, below=1)
-    components, d = fit.mixture.coefficients.shape
-    if np.ndim(phi) != 2 or np.shape(phi)[1] != d:
-        raise ValueError(f"phi must have shape (m, {d}), not {np.shape(phi)}")
-    blocks = covariance[: components * d, : components * d].reshape(components, d, components, d)
-    component = jnp.arange(components)
-    own = blocks[component, :, component, :]
-    points = jnp.asarray(phi)
-    spread = jnp.sqrt(jnp.einsum("md,kde,me->mk", points, own, points, precision="highest"))
-    fitted = fit.mixture.lines(points)
-    z = ndtri((1 + jnp.asarray(level, fitted.dtype)) / 2)
-    return fitted - z * spread, fitted + z * spread
+    if fit.gate is None:
+        raise ValueError("fit must have been made with concomitant variables, not without")
+    components, m = fit.gate.shape
+    return jnp.sqrt(jnp.diagonal(jnp.asarray(covariance))[-components * m :]).reshape(components, m)

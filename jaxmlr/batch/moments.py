@@ -20,6 +20,13 @@ REREAD = applies("blocks_found_anew")
 PANELS = 5  # of a gram matrix; more compute fewer entries twice, but compile longer
 
 
+class GateMoments(NamedTuple):
+    """What a Newton step of the gate needs, of all components but the first; in lanes, one axis more."""
+
+    slope: jax.Array  # (K - 1, m) sum (r_k - w weights_k(z)) z
+    curvature: jax.Array  # (K - 1, K - 1, m, m) sum w weights_k(z) (1{k = l} - weights_l(z)) z z'
+
+
 class Moments(NamedTuple):
     """What the M-step needs of the data. r = row weight times posterior, e = y - beta_k' phi.
 
@@ -33,6 +40,7 @@ class Moments(NamedTuple):
     size: jax.Array  # (K,) sum r
     log_likelihood: jax.Array  # () sum of row weight times log density
     share: jax.Array | None = None  # (K,) groups in each component; None where rows have no groups: size is
+    gate: GateMoments | None = None  # None where the weights do not depend on concomitants
 
 
 class PartialMoments(NamedTuple):
@@ -43,9 +51,13 @@ class PartialMoments(NamedTuple):
     square: jax.Array  # (K, L)
     size: jax.Array  # (K, L)
     log_likelihood: jax.Array  # (L,)
+    share: None = None  # is a sum over groups, not over rows
+    gate: GateMoments | None = None
 
 
-def moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Array) -> PartialMoments:
+def moments(
+    phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Array, gate: GateMoments | None = None
+) -> PartialMoments:
     """The moments of one block: phi (d, T, L), error and r (K, T, L), likelihood (T, L)."""
     d = phi.shape[0]
     height = -(-d // PANELS)
@@ -53,11 +65,12 @@ def moments(phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Arra
     error, r, likelihood = stored((error, r, likelihood))
     weighted, pull = stored((r[:, None] * phi[None], r * error))
     return PartialMoments(
-        tuple(_tiles(weighted[:, i : i + height, None], phi[None, None, i:]) for i in range(0, d, height)),
-        _tiles(pull[:, None], phi[None]),
-        _tiles(pull, error),
-        _tiles(r),
-        _tiles(likelihood),
+        tuple(tiles(weighted[:, i : i + height, None], phi[None, None, i:]) for i in range(0, d, height)),
+        tiles(pull[:, None], phi[None]),
+        tiles(pull, error),
+        tiles(r),
+        tiles(likelihood),
+        gate=gate,
     )
 
 
@@ -75,20 +88,20 @@ def total(block: Callable[[Any], PartialMoments], parts: Any, blocks: jax.Array 
         lanes = lax.fori_loop(
             0, blocks, lambda i, sums: add(sums, jax.tree.map(lambda x: x[i], parts))[0], zero
         )
-    panels, *rest = jax.tree.map(_lanes, lanes)
+    panels, *rest = jax.tree.map(lanes_summed, lanes)
     d = panels[0].shape[-1]
     padded = [jnp.pad(panel, ((0, 0), (0, 0), (d - panel.shape[-1], 0))) for panel in panels]
     upper = jnp.concatenate(padded, axis=1)
     return Moments(jnp.where(jnp.tri(d, dtype=bool)[None], upper.mT, upper), *rest)
 
 
-def _tiles(*factors: jax.Array) -> jax.Array:
+def tiles(*factors: jax.Array) -> jax.Array:
     """The sum over T of the product of arrays (..., T, L), term by term, which fuses into one loop."""
     tiles = factors[0].shape[-2]
     terms = (functools.reduce(jnp.multiply, [x[..., t, :] for x in factors]) for t in range(tiles))
     return functools.reduce(jnp.add, terms)
 
 
-def _lanes(x: jax.Array) -> jax.Array:
+def lanes_summed(x: jax.Array) -> jax.Array:
     """The sum over the last axis, as a product: XLA's own sum over it is slow."""
     return jnp.dot(x, jnp.ones(x.shape[-1], x.dtype), precision="highest")

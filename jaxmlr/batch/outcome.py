@@ -33,6 +33,9 @@ class Fit(NamedTuple):
     constraints: Constraints = Constraints()  # what was given or tied: static, without leaves
     options: MStepOptions | None = None  # ridge, variance floor, ddof and outlier density, as used
     ending: jax.Array | None = None  # () int32, the bits of `result`
+    gate: jax.Array | None = (
+        None  # (K, m) alpha: weights are softmax(alpha_k' z), alpha_0 = 0, and their mean
+    )
 
     @property
     def result(self) -> str | np.ndarray:

@@ -11,7 +11,7 @@ from jaxmlr import _check
 from jaxmlr.batch import steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.rows import PackedRows, checked, pack
-from jaxmlr.batch.terms import Terms, check_terms
+from jaxmlr.batch.terms import Terms
 from jaxmlr.mixture import Mixture
 
 
@@ -52,8 +52,6 @@ def prepare(
     if width != d:
         raise ValueError(f"start must have {d} coefficients a component, not {width}")
     constraints.check_components(components)
-    if terms is not None:
-        check_terms(constraints, components, terms)
     _check.whole("max_iterations", max_iterations, at_least=1)
     _check.number("variance_floor", variance_floor, at_least=0)
     _check.number("ddof", ddof, at_least=0)

@@ -23,15 +23,17 @@ class PackedRows(NamedTuple):
     weight: jax.Array  # (blocks, T, L), 0 where a row does not count
     blocks: jax.Array | None = None  # () int32, how many blocks hold rows that count; None: all may
     known: jax.Array | None = None  # (blocks, K, T, L) bool, the components that rows may belong to
+    concomitant: jax.Array | None = None  # (blocks, m, T, L)
     groups: "Groups | None" = None
 
 
 class Groups(NamedTuple):
-    """Rows that share their component: what is known is known of the group."""
+    """Rows that share their component: what is told is told of the group."""
 
     number: jax.Array  # (blocks, T, L) int32, of each row
     counts: jax.Array  # (G,) 1 where a row of the group counts, else 0
     known: jax.Array | None = None  # (G, K) bool
+    concomitant: jax.Array | None = None  # (G, m)
 
 
 def checked(
@@ -86,22 +88,27 @@ def pack(phi: jax.Array, y: jax.Array, weight: jax.Array, terms: Terms | None = 
     rows = PackedRows(tiled(phi), tiled(y[:, None])[:, 0], tiled(weight[:, None])[:, 0])
     if terms is None:
         return rows
-    known, groups = told_of(terms, weight)
+    groups = groups_of(terms, weight)
     if groups is not None:
         return rows._replace(groups=groups._replace(number=tiled(groups.number[:, None])[:, 0]))
-    return rows if known is None else rows._replace(known=tiled(known))
+    known, concomitant = (None if leaf is None else tiled(leaf) for leaf in (terms.known, terms.concomitant))
+    return rows._replace(known=known, concomitant=concomitant)
 
 
-def told_of(terms: Terms, weight: jax.Array) -> tuple[jax.Array | None, "Groups | None"]:
-    """What is known of rows (n, K), or in their place groups of rows (n,) with what is known of them."""
-    known, number, sizes = terms
+def groups_of(terms: Terms, weight: jax.Array) -> "Groups | None":
+    """Groups of rows (n,), if there are such, with what is told of them."""
+    known, number, sizes, concomitant = terms
     if number is None or sizes is None:
-        return known, None
+        return None
     counts = jnp.zeros(sizes.shape, weight.dtype).at[number].max((weight > 0).astype(weight.dtype))
     if known is not None:  # a row that does not count tells nothing
         told = known | (weight <= 0)[:, None]
         known = jnp.ones((len(sizes), known.shape[1]), bool).at[number].min(told)
-    return None, Groups(number, counts, known)
+    if concomitant is not None:
+        n = len(weight)
+        place = jnp.where(weight > 0, jnp.arange(n, dtype=jnp.int32), n - 1)
+        concomitant = concomitant[jnp.full(sizes.shape, n - 1, jnp.int32).at[number].min(place)]
+    return Groups(number, counts, known, concomitant)
 
 
 def counted_blocks(rows: PackedRows) -> jax.Array:

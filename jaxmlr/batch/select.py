@@ -15,10 +15,11 @@ from jax.typing import ArrayLike
 from jaxmlr import _check
 from jaxmlr._xla.namespace import namespace
 from jaxmlr.batch.fit import fit
+from jaxmlr.batch.gate import prior
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.posterior import of_units
 from jaxmlr.batch.rows import checked
-from jaxmlr.batch.terms import Terms, check_terms, terms_of
+from jaxmlr.batch.terms import Terms, same_terms, terms_of
 from jaxmlr.mixture import Mixture
 
 
@@ -29,8 +30,8 @@ def parameters(fit: Fit) -> int:
       fit: of a batch method, of which the shapes count.
 
     Returns:
-      The number of parameters: K d coefficients (d where tied), K - 1 weights, K or 1 variances, less what
-      was known.
+      The number of parameters: K d coefficients (d where tied), K - 1 weights, or (K - 1) m of the gate,
+      K or 1 variances, less what was known.
     """
     return fit.constraints.parameters(*fit.mixture.coefficients.shape[-2:])
 
@@ -75,6 +76,7 @@ def icl(
     row_weights: ArrayLike | None = None,
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
 ) -> jax.Array:
     """Integrated complete likelihood (Biernacki, Celeux and Govaert 2000), as an approximation by BIC.
 
@@ -93,6 +95,7 @@ def icl(
       row_weights: (n,), as given to the method.
       known: (n, K) bool, as given to the method.
       groups: (n,) integers, as given to the method.
+      concomitant: (n, m), as given to the method.
 
     Returns:
       (), smaller is better.
@@ -103,18 +106,25 @@ def icl(
     """
     _check.choice("form", form, ("map", "entropy"))
     phi, y, weight = checked(phi, y, mask, row_weights)
-    terms = terms_of(len(y), known=known, groups=groups)
-    check_terms(fit.constraints, fit.mixture.coefficients.shape[0], terms)
-    size, doubt = _doubt(fit.mixture, phi, y, weight, terms, form=form)
+    told: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant, "mask": mask}
+    terms = same_terms(fit.constraints, fit.mixture.coefficients.shape[0], len(y), **told)
+    size, doubt = _doubt(fit.mixture, fit.gate, phi, y, weight, terms, form=form)
     return bic(fit, size) + 2 * doubt
 
 
 @functools.partial(jax.jit, static_argnames="form")
 def _doubt(
-    mixture: Mixture, phi: jax.Array, y: jax.Array, weight: jax.Array, terms: Terms, *, form: str
+    mixture: Mixture,
+    gate: jax.Array | None,
+    phi: jax.Array,
+    y: jax.Array,
+    weight: jax.Array,
+    terms: Terms,
+    *,
+    form: str,
 ) -> tuple[jax.Array, jax.Array]:
     """The sum of the row weights, and what the posterior leaves open of the labels."""
-    posterior, units = of_units(mixture, phi, y, weight, terms)
+    posterior, units = of_units(mixture, gate, phi, y, weight, terms)
     if form == "map":
         doubt = -jnp.log(jnp.max(posterior, axis=-1))
     else:
@@ -143,6 +153,7 @@ def select(
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
     **options: Any,
 ) -> Selection:
     """Fit every number of components and take the one that a criterion likes best.
@@ -159,6 +170,7 @@ def select(
       mask: (n,) bool, False for rows to leave out, whatever they hold.
       row_weights: (n,) w, at least 0: a row of weight 2 counts as two rows in the criteria.
       groups: (n,) integers. Rows of one group share their component.
+      concomitant: (n, m) variables that the weights depend on.
       **options: further keyword arguments of `fit`, the same for every K; the criteria take the constraints
         from the fits.
 
@@ -173,7 +185,8 @@ def select(
     counts = tuple(components)
     if not counts:
         raise ValueError("components must hold at least one number, not none")
-    rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights, "groups": groups}
+    rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
+    rows |= {"groups": groups, "concomitant": concomitant}
     n = jnp.sum(checked(phi, y, mask, row_weights)[2])
     fits = tuple(fit(phi, y, count, jax.random.fold_in(key, count), **rows, **options) for count in counts)
     values = {
@@ -230,6 +243,7 @@ def bootstrap_test(
     batch: int = 16,
     starts: Mapping[str, int] | None = None,
     groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
     **options: Any,
 ) -> BootstrapTest:
     """Parametric bootstrap of the likelihood ratio of K against K + 1 components (McLachlan 1987).
@@ -247,6 +261,7 @@ def bootstrap_test(
       batch: replicates fitted side by side, at least 1; memory grows with it.
       starts: how many of each kind, by the names that `fit` knows; None: 12 of three kinds.
       groups: (n,) integers. Rows of one group share their component, in the data and in the draws.
+      concomitant: (n, m) variables that the weights depend on.
       **options: further keyword arguments of `fit`, the same for both models and every draw.
 
     Returns:
@@ -260,11 +275,12 @@ def bootstrap_test(
     _check.whole("batch", batch, at_least=1)
     phi, y, _ = checked(phi, y)
     kinds = FEW if starts is None else starts
-    number = terms_of(len(y), groups=groups).groups
+    told: dict[str, Any] = {"groups": groups, "concomitant": concomitant}
+    terms = terms_of(len(y), components, **told)
 
     def both(y: jax.Array, key: jax.Array) -> tuple[Fit, jax.Array]:
         small, large = (
-            fit(phi, y, count, jax.random.fold_in(key, count), starts=kinds, groups=groups, **options)
+            fit(phi, y, count, jax.random.fold_in(key, count), starts=kinds, **told, **options)
             for count in (components, components + 1)
         )
         return small, 2 * (large.log_likelihood - small.log_likelihood)
@@ -274,7 +290,7 @@ def bootstrap_test(
 
     def replicate(key: jax.Array) -> jax.Array:
         noise, again = jax.random.split(key)
-        return both(responses(noise, null.mixture, phi, number), again)[1]
+        return both(responses(noise, null, phi, terms), again)[1]
 
     keys = jax.random.split(draw, replicates)
     simulated = jax.jit(lambda keys: lax.map(replicate, keys, batch_size=min(batch, replicates)))(keys)
@@ -282,13 +298,17 @@ def bootstrap_test(
     return BootstrapTest(statistic, simulated, (1 + exceed) / (1 + replicates))
 
 
-def responses(key: jax.Array, mixture: Mixture, phi: jax.Array, groups: jax.Array | None = None) -> jax.Array:
-    """Responses (n,) that `mixture` draws at the regressors phi (n, d), one label for each of groups (n,)."""
+def responses(key: jax.Array, fit: Fit, phi: jax.Array, terms: Terms | None = None) -> jax.Array:
+    """Responses (n,) that a fit draws at the regressors phi (n, d): a label for each row, or each group."""
+    mixture, n, dtype = fit.mixture, phi.shape[0], phi.dtype
     label_key, noise_key = jax.random.split(key)
-    n, dtype = phi.shape[0], phi.dtype
-    label = jax.random.categorical(label_key, jnp.log(mixture.weights), shape=(n,))
-    if groups is not None:
-        label = label[groups]
+    chances = jnp.log(mixture.weights)
+    if fit.gate is not None and terms is not None and terms.concomitant is not None:
+        chances = jnp.log(prior(fit, terms.concomitant))
+    label = jax.random.categorical(label_key, chances, shape=(n,))
+    if terms is not None and terms.groups is not None:  # that of the group's first row
+        place = jnp.arange(n, dtype=jnp.int32)
+        label = label[jnp.full(n, n - 1, jnp.int32).at[terms.groups].min(place)[terms.groups]]
     sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape))
     line = jnp.take_along_axis(mixture.lines(phi), label[:, None], axis=1)[:, 0]
     return line + sigma[label] * jax.random.normal(noise_key, (n,), dtype)

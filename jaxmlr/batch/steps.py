@@ -10,8 +10,10 @@ from jax import lax
 from jaxmlr._xla.linear import dot
 from jaxmlr._xla.materialise import stored
 from jaxmlr.batch.constraints import Constraints, MStepOptions
-from jaxmlr.batch.moments import Moments, PartialMoments, moments, total
+from jaxmlr.batch.gate import gate_moments, log_gate
+from jaxmlr.batch.moments import Moments, PartialMoments, lanes_summed, moments, total
 from jaxmlr.batch.rows import Groups, PackedRows
+from jaxmlr.batch.solve import solve
 from jaxmlr.mixture import Mixture
 
 Joint = Callable[[PackedRows, Mixture], jax.Array]
@@ -40,35 +42,51 @@ def told(joint: jax.Array, known: jax.Array | None) -> jax.Array:
     return joint if known is None else jnp.where(known, joint, 0.5 * float(jnp.finfo(joint.dtype).min))
 
 
-def log_joints(part: PackedRows, mixture: Mixture) -> jax.Array:
+def even(mixture: Mixture) -> Mixture:
+    """The mixture with 1 for weights, whose `log_joint` is the log density under each component."""
+    return mixture._replace(weights=jnp.ones_like(mixture.weights))
+
+
+def log_joints(part: PackedRows, mixture: Mixture, gate: jax.Array | None = None) -> jax.Array:
     """Entries of `log_joint` of a block, (K, T, L), to be differentiated: matrix products stay such."""
     fitted = jnp.einsum("kd,dtl->ktl", mixture.coefficients, part.phi, precision="highest")
-    return log_joint(part.y[None] - fitted, mixture)
+    if gate is None or part.concomitant is None:
+        return log_joint(part.y[None] - fitted, mixture)
+    return log_joint(part.y[None] - fitted, even(mixture)) + log_gate(gate, part.concomitant)
 
 
-def log_density(part: PackedRows, mixture: Mixture, outlier_density: jax.Array | None = None) -> jax.Array:
+def log_density(
+    part: PackedRows,
+    mixture: Mixture,
+    outlier_density: jax.Array | None = None,
+    gate: jax.Array | None = None,
+) -> jax.Array:
     """Log density of each row of a block, (T, L), to be differentiated."""
-    density = jax.nn.logsumexp(told(log_joints(part, mixture), part.known), axis=0)
+    density = jax.nn.logsumexp(told(log_joints(part, mixture, gate), part.known), axis=0)
     return density if outlier_density is None else jnp.logaddexp(density, jnp.log(outlier_density))
 
 
-def group_joint(rows: PackedRows, groups: Groups, mixture: Mixture, joint: Joint) -> jax.Array:
+def group_joint(
+    rows: PackedRows, groups: Groups, mixture: Mixture, joint: Joint, gate: jax.Array | None = None
+) -> jax.Array:
     """Entries log weights[k] + sum over a group's rows of w_i log N(y_i; ...), (K, G).
 
     `joint` gives the `log_joint` of a block.
     """
-    even = mixture._replace(weights=jnp.ones_like(mixture.weights))
 
     def block(_: None, part: PackedRows) -> tuple[None, jax.Array]:
-        return None, part.weight[None] * joint(part, even)
+        return None, part.weight[None] * joint(part, even(mixture))
 
     density = lax.scan(block, None, rows._replace(groups=None))[1]
     flat = jnp.moveaxis(density, 1, 0).reshape(density.shape[1], -1)
     least = 0.25 * float(jnp.finfo(flat.dtype).min)  # as in `log_joint`: sums may have overflowed
     sums = jnp.zeros((flat.shape[0], groups.counts.shape[0]), flat.dtype)
     sums = jnp.maximum(sums.at[:, groups.number.reshape(-1)].add(flat), least)
-    weights = jnp.maximum(mixture.weights, float(jnp.finfo(flat.dtype).tiny))
-    return told(jnp.log(weights)[:, None] + sums, None if groups.known is None else groups.known.T)
+    if gate is None or groups.concomitant is None:
+        prior = jnp.log(jnp.maximum(mixture.weights, float(jnp.finfo(flat.dtype).tiny)))[:, None]
+    else:
+        prior = log_gate(gate, groups.concomitant.T[:, None])[:, 0]
+    return told(prior + sums, None if groups.known is None else groups.known.T)
 
 
 def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
@@ -81,17 +99,28 @@ def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array
     return both
 
 
-def e_step(rows: PackedRows, mixture: Mixture, outlier_density: jax.Array | None = None) -> Moments:
+def e_step(
+    rows: PackedRows,
+    mixture: Mixture,
+    outlier_density: jax.Array | None = None,
+    gate: jax.Array | None = None,
+) -> Moments:
     """E-step: moments weighted by the posterior under `mixture`, and the log-likelihood of `mixture`.
 
     `outlier_density` c joins the lines as an improper component of constant density, which has no moments.
+    With a gate (K, m) the weights are those at a row's concomitants.
     """
     if rows.groups is not None:
-        return _grouped_e_step(rows, rows.groups, mixture)
+        return _grouped_e_step(rows, rows.groups, mixture, gate)
 
     def block(part: PackedRows) -> PartialMoments:
         phi, y, weight = part[:3]
-        error, joint = residuals(phi, y, mixture)
+        if gate is None or part.concomitant is None:
+            error, joint = residuals(phi, y, mixture)
+        else:
+            error, joint = residuals(phi, y, even(mixture))
+            prior = log_gate(gate, part.concomitant)
+            joint = joint + prior
         joint = told(joint, part.known)
         top = jnp.max(joint, axis=0)
         if outlier_density is not None:
@@ -102,14 +131,21 @@ def e_step(rows: PackedRows, mixture: Mixture, outlier_density: jax.Array | None
         if outlier_density is not None:
             norm = norm + jnp.exp(background - top)
         likelihood = weight * (top + jnp.log(norm))
-        return moments(phi, error, density * (weight / norm)[None], likelihood)
+        r = density * (weight / norm)[None]
+        if gate is None or part.concomitant is None:
+            return moments(phi, error, r, likelihood)
+        # An outlier belongs to no component, and tells the gate nothing.
+        sums = gate_moments(part.concomitant, r, jnp.exp(prior), jnp.sum(r, axis=0))
+        return moments(phi, error, r, likelihood, sums)
 
     return total(block, rows._replace(blocks=None), rows.blocks)
 
 
-def _grouped_e_step(rows: PackedRows, groups: Groups, mixture: Mixture) -> Moments:
+def _grouped_e_step(
+    rows: PackedRows, groups: Groups, mixture: Mixture, gate: jax.Array | None = None
+) -> Moments:
     """The E-step where a group's rows share their component: one pass for densities, one for moments."""
-    joint = group_joint(rows, groups, mixture, lambda part, even: residuals(part.phi, part.y, even)[1])
+    joint = group_joint(rows, groups, mixture, lambda part, each: residuals(part.phi, part.y, each)[1], gate)
     density = jax.nn.logsumexp(joint, axis=0)
     posterior = jnp.exp(joint - density[None])
 
@@ -121,7 +157,12 @@ def _grouped_e_step(rows: PackedRows, groups: Groups, mixture: Mixture) -> Momen
     sums = total(block, (rows._replace(groups=None), groups.number))
     counted = groups.counts[None] * posterior
     likelihood = jnp.sum(jnp.where(groups.counts > 0, density, 0))
-    return sums._replace(log_likelihood=likelihood, share=jnp.sum(counted, axis=1))
+    sums = sums._replace(log_likelihood=likelihood, share=jnp.sum(counted, axis=1))
+    if gate is None or groups.concomitant is None:
+        return sums
+    z = groups.concomitant.T[:, None]
+    lanes = gate_moments(z, counted[:, None], jnp.exp(log_gate(gate, z)), groups.counts[None])
+    return sums._replace(gate=jax.tree.map(lanes_summed, lanes))
 
 
 def hard_e_step(rows: PackedRows, mixture: Mixture) -> Moments:
@@ -163,7 +204,7 @@ def m_step(
       its sigma, a variance's relative move, a weight's move.
     """
     beta, weights, variance = mixture
-    gram, cross, square, size, _, share = moments
+    gram, cross, square, size, _, share, _ = moments
     dtype = beta.dtype
     tiny, eps = float(jnp.finfo(dtype).tiny), float(jnp.finfo(dtype).eps)
     d = beta.shape[1]
@@ -216,20 +257,3 @@ def resolution(y: jax.Array, weight: jax.Array) -> jax.Array:
     info = jnp.finfo(y.dtype)
     square = jnp.sum(weight * y * y) / jnp.maximum(jnp.sum(weight), float(info.tiny))
     return jnp.maximum(float(info.eps) ** 2 * square, float(info.tiny))
-
-
-def solve(gram: jax.Array, right: jax.Array) -> jax.Array:
-    """gram^-1 right for gram (..., d, d) positive semidefinite, any units, singular or not.
-
-    Columns are scaled to unit length and the diagonal is lifted by rounding errors. The right side is a
-    residual's, so the lift slows the approach in directions without data but does not move the optimum.
-    """
-    d = gram.shape[-1]
-    info = jnp.finfo(gram.dtype)
-    diagonal = jnp.diagonal(gram, axis1=-2, axis2=-1)
-    scale = jnp.where(diagonal > info.tiny, lax.rsqrt(jnp.maximum(diagonal, info.tiny)), 1)
-    lift = jnp.where(jnp.eye(d, dtype=bool), 100 * d * float(info.eps), 0).astype(gram.dtype)
-    scaled = gram * scale[..., :, None] * scale[..., None, :]
-    factor = jnp.linalg.cholesky(scaled + jnp.broadcast_to(lift, scaled.shape))
-    solution = scale * jax.scipy.linalg.cho_solve((factor, True), (right * scale)[..., None])[..., 0]
-    return jnp.where(jnp.all(jnp.isfinite(solution), axis=-1, keepdims=True), solution, 0)

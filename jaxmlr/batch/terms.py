@@ -1,12 +1,13 @@
-"""What is told of the rows beside regressors and response: labels known in part, and groups."""
+"""What is told of the rows beside regressors and response: labels known in part, groups, concomitants."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxmlr import _check
 from jaxmlr.batch.constraints import Constraints
 
 
@@ -16,11 +17,21 @@ class Terms(NamedTuple):
     known: jax.Array | None = None  # (n, K) bool, the components that each row may belong to
     groups: jax.Array | None = None  # (n,) int32 from 0 on; rows of one group share their component
     sizes: jax.Array | None = None  # (G,) how many rows each group has, whose length says how many there are
+    concomitant: jax.Array | None = None  # (n, m), what the weights depend on
 
     def of_rows(self, rows: jax.Array) -> "Terms":
         """The terms of some rows (s,), by their numbers."""
-        known = None if self.known is None else self.known[rows]
-        return self._replace(known=known, groups=None if self.groups is None else self.groups[rows])
+        known, groups, sizes, concomitant = self
+        of = [None if leaf is None else leaf[rows] for leaf in (known, groups, concomitant)]
+        return Terms(of[0], of[1], sizes, of[2])
+
+    def facts(self) -> dict[str, Any]:
+        """What `Constraints` says of the terms."""
+        return {
+            "known_labels": self.known is not None,
+            "grouped": self.groups is not None,
+            "concomitants": 0 if self.concomitant is None else self.concomitant.shape[1],
+        }
 
 
 def drawn_rows(key: jax.Array, n: int, count: int, terms: Terms) -> jax.Array:
@@ -31,16 +42,34 @@ def drawn_rows(key: jax.Array, n: int, count: int, terms: Terms) -> jax.Array:
     return jnp.argsort(place[terms.groups], stable=True)[:count]
 
 
-def terms_of(n: int, *, known: ArrayLike | None = None, groups: ArrayLike | None = None) -> Terms:
-    """Terms of n rows from what a user tells: known (n, K) of booleans, groups (n,) of whole numbers.
+def terms_of(
+    n: int,
+    components: int,
+    *,
+    known: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+) -> Terms:
+    """Terms of n rows from what a user tells, for a mixture of so many components.
+
+    Args:
+      n: how many rows.
+      components: K; a single one has no use for concomitants.
+      known: (n, K) of booleans.
+      groups: (n,) of whole numbers.
+      concomitant: (n, m) of numbers.
+      mask: (n,) bool; where it is False, concomitants may be anything.
 
     Raises:
-      ValueError: another shape or dtype; a row, or a group, with no component to belong to.
+      ValueError: another shape or dtype; a row, or a group, with no component to belong to; concomitants
+        that are not finite, or differ within a group.
     """
     if known is not None:
-        if np.ndim(known) != 2 or np.shape(known)[0] != n or jnp.result_type(known) != jnp.bool_:
+        if np.shape(known) != (n, components) or jnp.result_type(known) != jnp.bool_:
             raise ValueError(
-                f"known must be boolean of shape ({n}, K), not {jnp.result_type(known)} of {np.shape(known)}"
+                f"known must be boolean of shape ({n}, {components}), not {jnp.result_type(known)} of"
+                f" {np.shape(known)}"
             )
         if not isinstance(known, jax.core.Tracer) and not np.all(np.any(np.asarray(known), axis=1)):
             row = int(np.argmin(np.any(np.asarray(known), axis=1)))
@@ -56,7 +85,27 @@ def terms_of(n: int, *, known: ArrayLike | None = None, groups: ArrayLike | None
         groups, sizes = _numbered(groups)
         if known is not None and not isinstance(known, jax.core.Tracer) and not _compatible(known, groups):
             raise ValueError("known must leave the rows of a group a component in common")
-    return Terms(known, groups, sizes)
+    if concomitant is not None:
+        concomitant = _concomitant(concomitant, n, groups, mask)
+    return Terms(known, groups, sizes, concomitant if components > 1 else None)
+
+
+def _concomitant(
+    concomitant: ArrayLike, n: int, groups: jax.Array | None, mask: ArrayLike | None
+) -> jax.Array:
+    if np.ndim(concomitant) != 2 or np.shape(concomitant)[0] != n or np.shape(concomitant)[1] < 1:
+        raise ValueError(f"concomitant must have shape ({n}, m), not {np.shape(concomitant)}")
+    (values,) = _check.floats(concomitant=concomitant)
+    if mask is not None:
+        values = jnp.where(jnp.asarray(mask)[:, None], values, 0)
+    _check.number("concomitant", values)
+    if groups is not None and not any(isinstance(leaf, jax.core.Tracer) for leaf in (values, groups)):
+        keep = np.ones(n, bool) if mask is None else np.asarray(mask)
+        rows, number = np.asarray(values)[keep], np.asarray(groups)[keep]
+        _, first, inverse = np.unique(number, return_index=True, return_inverse=True)
+        if np.any(rows != rows[first][inverse.reshape(-1)]):
+            raise ValueError("concomitant must be the same in all rows of a group")
+    return values
 
 
 def _numbered(groups: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -78,17 +127,29 @@ def _compatible(known: ArrayLike, groups: jax.Array) -> bool:
     return bool(np.all(np.any(common, axis=1)))
 
 
-def check_terms(constraints: Constraints, components: int, terms: Terms) -> None:
-    """Raise ValueError unless the terms are those that a fit of so many components was told."""
+def same_terms(
+    constraints: Constraints,
+    components: int,
+    n: int,
+    **told: ArrayLike | None,
+) -> Terms:
+    """The terms of `terms_of`, once they are those that a fit of so many components was told.
+
+    Raises:
+      ValueError: as `terms_of`, or something is told that was not told to the fit, or the other way round.
+    """
+    terms = terms_of(n, components, **told)
     for name, value, wanted in (
         ("known", terms.known, constraints.known_labels),
         ("groups", terms.groups, constraints.grouped),
+        ("concomitant", terms.concomitant, constraints.concomitants > 0),
     ):
         if wanted and value is None:
             raise ValueError(f"{name} must be given, as to the method that made the fit, not None")
         if value is not None and not wanted:
             raise ValueError(f"{name} must be None, as the fit was made without, not an array")
-    if terms.known is not None and terms.known.shape[1] != components:
+    if terms.concomitant is not None and terms.concomitant.shape[1] != constraints.concomitants:
         raise ValueError(
-            f"known must have {components} columns, one for each component, not {terms.known.shape[1]}"
+            f"concomitant must have {constraints.concomitants} columns, not {terms.concomitant.shape[1]}"
         )
+    return terms

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
+from jaxmlr.batch.solve import solve
 from jaxmlr.mixture import Mixture
 
 CANDIDATES = 16  # lines tried for each one taken
@@ -35,7 +36,7 @@ def squares(data: Rows, lines: jax.Array) -> jax.Array:
 def correction(phi: jax.Array, error: jax.Array, weight: jax.Array) -> jax.Array:
     """Weighted least squares of error (n,) on phi (n, d): (sum w phi phi')^-1 sum w phi e."""
     gram = jnp.einsum("n,ni,nj->ij", weight, phi, phi, precision="highest")
-    return steps.solve(gram, jnp.einsum("n,ni->i", weight * error, phi, precision="highest"))
+    return solve(gram, jnp.einsum("n,ni->i", weight * error, phi, precision="highest"))
 
 
 def candidates(key: jax.Array, data: Rows, chance: jax.Array, count: int = CANDIDATES) -> jax.Array:
