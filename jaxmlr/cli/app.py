@@ -15,6 +15,7 @@ import typer
 
 from jaxmlr import __version__, registry
 from jaxmlr._xla import cache, host
+from jaxmlr.cli import dialect
 from jaxmlr.cli.plot import plot
 from jaxmlr.cli.settings import Folder, key_values, loaded
 from jaxmlr.cli.signals import leaving_at_once
@@ -206,6 +207,13 @@ def stream(
         list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Any other of the method.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the start.")] = 0,
+    separator: dialect.Separator = None,
+    decimal: dialect.Decimal = None,
+    thousands: dialect.Thousands = None,
+    encoding: dialect.Encoding = None,
+    comment: dialect.Comment = None,
+    skip_rows: dialect.SkipRows = None,
+    missing: dialect.Missing = None,
 ) -> None:
     """Answer rows as they come: tail -f feed.csv | jaxmlr stream --response y --state FILE.
 
@@ -216,9 +224,11 @@ def stream(
     for bit.
     """
     from jaxmlr.cli import stream
+    from jaxmlr.fitting.tables.dialect import Reading
 
+    reading = Reading(separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()))
     options = key_values("--option", settings) | ({} if forgetting is None else {"forgetting": forgetting})
-    stream.stream(method, response, components, state, every, kind, seed, options)
+    stream.stream(method, response, components, state, every, kind, seed, options, reading)
 
 
 @app.command()

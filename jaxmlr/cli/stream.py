@@ -1,6 +1,6 @@
 """`jaxmlr stream`: lines of CSV in, a line of CSV or JSON out for each, at once."""
 
-import csv
+import codecs
 import itertools
 import json
 import math
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxmlr import _check
 from jaxmlr._xla import cache
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.live import Live, Said
+from jaxmlr.fitting.tables.dialect import Reading
+from jaxmlr.fitting.tables.feed import Feed
 from jaxmlr.fitting.terminal import say
 
 FORMATS = ("csv", "json")
@@ -30,6 +30,7 @@ def stream(
     kind: str,
     seed: int,
     options: dict[str, Any],
+    reading: Reading,
 ) -> None:
     """Answer every row of standard input; the arguments are the command's options.
 
@@ -40,16 +41,13 @@ def stream(
     _check.choice("--format", kind, FORMATS)
     estimator = methods.estimator(method, components, options)
     cache.keep()
-    batches = _batches(sys.stdin.fileno())
-    header = next(batches, None)
-    if header is None:
+    batches = _batches(sys.stdin.fileno(), reading)
+    opening = next(batches, None)
+    if opening is None:
         raise ValueError("standard input is empty; its first line must name the columns")
-    names = next(csv.reader(header[:1]))
-    if response not in names:
-        raise ValueError(f"no column {response!r}; standard input has {', '.join(names[:20])}")
-    place = names.index(response)
-    about = {"method": method, "components": components, "options": options, "columns": names}
-    live = Live(estimator, len(names), seed, about | {"response": response})
+    feed = Feed(opening[0], response, reading)
+    about = {"method": method, "components": components, "options": options, "columns": feed.names}
+    live = Live(estimator, len(feed.names), seed, about | {"response": response})
     if state is not None and state.exists():
         live.resume(state)
         say(f"going on after {live.rows:,} rows of {state}", file=sys.stderr)
@@ -57,8 +55,8 @@ def stream(
         print("row,label,probability,prediction", flush=True)
     saved = live.rows
     try:
-        for lines in itertools.chain([header[1:]], batches):
-            _answer(live, lines, len(names), place, kind)
+        for lines in itertools.chain([opening[1:]], batches):
+            _answer(live, feed, lines, kind)
             if state is not None and live.rows - saved >= every:
                 live.save(state)
                 saved = live.rows
@@ -69,35 +67,32 @@ def stream(
             live.save(state)
 
 
-def _batches(source: int) -> Iterator[list[str]]:
-    """The whole lines that are there, as soon as there is one."""
-    rest = b""
-    while piece := os.read(source, 1 << 16):
-        *lines, rest = (rest + piece).split(b"\n")
+def _batches(source: int, reading: Reading) -> Iterator[list[str]]:
+    """The whole lines of the table that are there, as soon as there is one."""
+    decoder = codecs.getincrementaldecoder(reading.encoding or "utf-8-sig")("replace")
+    skip, rest = reading.skip_rows or 0, ""
+    while True:
+        piece = os.read(source, 1 << 16)
+        *lines, rest = (rest + decoder.decode(piece, final=not piece)).split("\n")
+        if not piece and rest.strip():
+            lines.append(rest)
+        skip, lines = max(0, skip - len(lines)), lines[skip:]
+        lines = [line.rstrip("\r") for line in lines]
+        if reading.comment is not None:
+            lines = [line for line in lines if not line.startswith(reading.comment)]
         if lines:
-            yield [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
-    if rest.strip():
-        yield [rest.decode("utf-8", "replace")]
+            yield lines
+        if not piece:
+            return
 
 
-def _number(entry: str) -> float:
-    try:
-        return float(entry)
-    except ValueError:
-        return math.nan
-
-
-def _answer(live: Live, lines: list[str], width: int, place: int, kind: str) -> None:
+def _answer(live: Live, feed: Feed, lines: list[str], kind: str) -> None:
     """Take rows and write a line for each."""
-    entries = [row for row in csv.reader(lines) if row]
-    if not entries:
+    table, y, said_of = feed.rows(lines, live.rows)
+    for sentence in said_of:
+        say(sentence, file=sys.stderr)
+    if not len(y):
         return
-    table = np.full((len(entries), width), np.nan)
-    for i, row in enumerate(entries):
-        if len(row) == width:  # a row of another length is no observation
-            table[i] = [_number(entry) for entry in row]
-    y = table[:, place].copy()
-    table[:, place] = 1  # the intercept
     first = live.rows
     said = live.update(table, y)
     sys.stdout.write("".join(_written(said, first, kind)))

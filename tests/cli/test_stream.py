@@ -16,10 +16,10 @@ def feed(n=50):
     return [f"{a!r},{b!r}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
 
 
-def stream(lines, *options, status=0):
+def stream(lines, *options, status=0, header="x,y"):
     done = subprocess.run(
         [sys.executable, "-m", "jaxmlr", "stream", "--response", "y", *map(str, options)],
-        input="\n".join(["x,y", *lines]) + "\n",
+        input="\n".join([header, *lines]) + "\n",
         env=dict(os.environ),
         capture_output=True,
         text=True,
@@ -51,6 +51,15 @@ def test_json_lines_and_gaps():
     assert found[3]["label"] is None
     assert found[3]["prediction"] is not None
     assert found[4]["prediction"] is None
+
+
+@pytest.mark.slow
+def test_a_feed_in_another_dialect_gets_the_same_answers():
+    lines = feed(20)
+    german = [line.replace(",", ";").replace(".", ",") for line in lines]
+    done = stream(lines)
+    other = stream(["# made by us", *german], "--decimal", ",", "--comment", "#", header="x;y")
+    assert other.stdout == done.stdout
 
 
 @pytest.mark.slow
