@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr._xla import programs
-from jaxmlr._xla.jit import wide_jit
+from jaxmlr._xla.jit import traced, wide_jit
 from jaxmlr.batch import capacity
 from jaxmlr.batch.best import best_of, go_on
 from jaxmlr.batch.constraints import Constraints
@@ -23,6 +23,7 @@ from jaxmlr.batch.starts.anchors import aligned
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import KINDS, pool
 from jaxmlr.batch.starts.moments import check_tensor
+from jaxmlr.batch.support import few_rows
 from jaxmlr.batch.terms import Terms, drawn_rows, terms_of
 
 DRAWN_FROM = 4096  # rows, of those in an order by chance: starts need no more
@@ -179,6 +180,9 @@ def fit(
     if part is not data:
         limits: dict[str, Any] = {"constraints": constraints, "max_iterations": max_iterations}
         best = go_on(data, best, ridge, variance_floor, tolerance, terms, **limits)
+    plain = not (constraints.grouped or constraints.known_labels or constraints.concomitants)
+    if plain and not traced(best, data) and np.any(few_rows(best.mixture, phi, y, weight)):
+        best = best.marked("few_rows")
     return best
 
 

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr._xla import programs
+from jaxmlr._xla.jit import traced
 from jaxmlr._xla.namespace import namespace
 from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
@@ -21,6 +22,7 @@ from jaxmlr.batch.outcome import Fit, on_floor
 from jaxmlr.batch.parameters import free, whole_gate
 from jaxmlr.batch.rows import PackedRows, checked, counted_blocks, pack
 from jaxmlr.batch.starts.candidates import Rows
+from jaxmlr.batch.support import few_rows
 from jaxmlr.batch.terms import same_terms
 from jaxmlr.mixture import Mixture
 
@@ -234,14 +236,20 @@ def standard_errors(
       concomitant: (n, m), as given to the method.
 
     Returns:
-      As `errors_of`.
+      As `errors_of`; NaN too for coefficients that rest on fewer than five rows of their component, which
+      only concrete data without known labels, groups and concomitant variables tell.
 
     Raises:
       ValueError: as `covariance`.
     """
     rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
     told: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant}
-    return errors_of(fit, covariance(fit, phi, y, form=form, **rows, **told))
+    errors = errors_of(fit, covariance(fit, phi, y, form=form, **rows, **told))
+    if any(each is not None for each in told.values()) or traced(fit, phi, y, mask, row_weights):
+        return errors
+    phi, y, weight = checked(phi, y, mask, row_weights)
+    few = few_rows(fit.mixture, phi, y, weight)
+    return errors._replace(coefficients=jnp.where(few, jnp.nan, errors.coefficients))
 
 
 def errors_of(fit: Fit, covariance: ArrayLike) -> Mixture:

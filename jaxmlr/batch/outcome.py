@@ -17,6 +17,8 @@ WORDS = {  # of the bits of `Fit.ending`, from the lowest; a fit may have severa
     "lost": "lost a component: less than one row belongs to it",
     "on_floor": "a variance rests on its floor",
     "spurious": "spurious optimum: a line through a few rows, which chance explains",
+    "few_rows": "a coefficient rests on fewer than five rows",
+    "singular": "the information is not positive definite",
 }
 BITS = {name: 1 << place for place, name in enumerate(WORDS)}
 
@@ -56,6 +58,10 @@ class Fit(NamedTuple):
     def spurious(self) -> jax.Array:
         """Whether `fit` refused the optimum, (); it may be traced."""
         return (self.ending_bits() & BITS["spurious"]) > 0
+
+    def marked(self, name: str) -> "Fit":
+        """The fit with one more of the marks in `WORDS`."""
+        return self._replace(ending=self.ending_bits() | np.int32(BITS[name]))
 
     def ending_bits(self) -> jax.Array:
         """`ending`, or zeros where a fit made by hand has none."""

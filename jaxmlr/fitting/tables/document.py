@@ -39,7 +39,8 @@ def differences(result: TableFit) -> pd.DataFrame:
         for j, name in enumerate(result.design.names):
             i, k = a * d + j, b * d + j
             both = result.covariance[i, i] + result.covariance[k, k] - 2 * result.covariance[i, k]
-            error = float(np.sqrt(both)) if both >= 0 else np.nan
+            trusted = both >= 0 and np.isfinite(result.errors.coefficients[[a, b], j]).all()
+            error = float(np.sqrt(both)) if trusted else np.nan
             value = float(beta[a, j] - beta[b, j])
             ends = value - NORMAL * error, value + NORMAL * error
             rows.append((f"{a + 1} - {b + 1}", name, value, error, *ends))

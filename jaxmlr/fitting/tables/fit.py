@@ -1,5 +1,6 @@
 """Fitting the rows of a table: a batch method for one or several K, or a recursive method in one pass."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from jaxmlr._xla import host
 from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance
 from jaxmlr.batch.fit import MIXED
 from jaxmlr.batch.inference import errors_of
+from jaxmlr.batch.support import few_rows
 from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables.design import Design, TableRows
@@ -168,14 +170,22 @@ def fit_rows(
         own_matrix = np.asarray(covariance(fits[best], *scaled, form=form, row_weights=weight))
         matrix = units.covariance(fits[best].mixture, own_matrix)
     errors = errors_of(fit, matrix)
+    few = few_rows(fit.mixture, *whole, weight)
+    if few.any():
+        fit = fit.marked("few_rows")
+        trusted: Any = np.where(few, np.nan, errors.coefficients)
+        errors = errors._replace(coefficients=trusted)
+        for k, j in np.argwhere(few):
+            advice.append(f"component {k + 1}: {design.names[j]} rests on fewer than five rows: no interval")
+    if np.isnan(matrix).all():
+        fit = fit.marked("singular")
     lower, upper = confidence_intervals(fit, errors)
     posterior = evaluate.posterior(fit.mixture, *whole)
-    known = fit.constraints  # what is known has no standard error
-    unsure = [errors.coefficients]
-    unsure += [] if known.known_weights else [errors.weights]
-    unsure += [] if known.known_variance else [errors.noise_variance]
-    if any(np.isnan(each).any() for each in unsure):
+    if np.isnan(matrix).all():
         advice.append("no standard errors: the information is singular at this optimum")
+    elif "floor" in str(fit.result):
+        advice.append("no intervals for a component whose variance rests on its floor")
+    advice.extend(_falls(criteria["log_likelihood"]))
     if best > 1:
         advice.extend(doubts(rows, posterior))
         alone = methods.batch("fit", *scaled, 1, seed, row_weights=weight) if 1 not in fits else fits[1]
@@ -200,6 +210,16 @@ def fit_rows(
         starts if method == "fit" and best > 1 else 1,
         tuple(advice),
     )
+
+
+def _falls(likelihood: pd.Series) -> Iterator[str]:
+    """Where more components have less likelihood, which the optimum does not allow."""
+    for fewer, more in itertools.pairwise(likelihood.sort_index().items()):
+        if more[1] < fewer[1] - 1e-3:
+            yield (
+                f"the log-likelihood falls from {fewer[1]:.8g} with {fewer[0]} components to {more[1]:.8g}"
+                f" with {more[0]}: no better optimum was found that is not refused"
+            )
 
 
 def _by_weight(fit: Fit) -> Fit:

@@ -16,16 +16,20 @@ _CRITERIA = {"log_likelihood": "log-likelihood", "aic": "AIC", "bic": "BIC", "ic
 
 
 def coefficients(result: TableFit | StreamFit) -> pd.DataFrame:
-    """The parameters as a tidy table, with standard errors and intervals where there are any."""
+    """The parameters as a tidy table, with standard errors and intervals.
+
+    `note` says "no interval" where none can be trusted; the entries are then NaN.
+    """
     if isinstance(result, StreamFit):
         return as_table(result.design, result.mixture)
-    return as_table(
+    table = as_table(
         result.design,
         result.fit.mixture,
         standard_error=result.errors,
         lower=result.lower,
         upper=result.upper,
     )
+    return table.assign(note=np.where(table["standard_error"].isna(), "no interval", ""))
 
 
 def posteriors(result: TableFit) -> pd.DataFrame:
@@ -55,7 +59,8 @@ def printed(result: TableFit | StreamFit) -> Iterator[Table]:
         for row in part.itertuples():
             cells = [str(row.term), f"{row.estimate:.6g}"]
             if errors:
-                cells += [f"{row.standard_error:.4g}", f"{row.lower:.5g} to {row.upper:.5g}"]
+                interval = f"{row.standard_error:.4g}", f"{row.lower:.5g} to {row.upper:.5g}"
+                cells += ("none", "none") if np.isnan(row.standard_error) else interval
             table.add_row(*cells)
         yield table
     if isinstance(result, TableFit):
