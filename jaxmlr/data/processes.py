@@ -32,6 +32,8 @@ class Process(NamedTuple):
     of_trial: Callable[[Any], "Process"] | None = None  # the process of a trial, where trials differ
     steps: int | None = None  # the most steps that it has, None where there is no end
     trials: int | None = None  # the most trials, likewise
+    answer: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None  # y and label of n, if given
+    components: int | None = None  # how many those labels tell apart; 0 where they are not known, but -1
 
 
 def decaying_ar(pole: ArrayLike = 0.8, decay: ArrayLike = 0.1) -> Process:

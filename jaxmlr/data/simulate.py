@@ -22,7 +22,7 @@ class SimulatedRow(NamedTuple):
 
     phi: jax.Array  # (d,) regressor phi[n]
     y: jax.Array  # () response y[n+1], NaN where it is not observed
-    label: jax.Array  # () int32, the component that produced y, from 0
+    label: jax.Array  # () int32, the component that produced y, from 0; -1 where a recording has none
 
 
 class Stream(NamedTuple):
@@ -75,6 +75,9 @@ def stream(
         truth = mixture if drift is None else drift.at(mixture, n)
         mean = jnp.sum(jnp.where(chosen, truth.lines(phi), 0))
         y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * law.draw(normals[dim:], phi)
+        if process.answer is not None:
+            given, label = process.answer(n)
+            y = given.astype(dtype)
         if process.observe is not None:
             state = process.observe(state, phi, y)
         if missing is not None:

@@ -80,7 +80,17 @@ def test_a_study_finds_the_file_beside_it_and_knows_when_it_changes(tmp_path, mo
         ({"phi": ONE}, {"steps": 41, "record": 1}, "steps must be at most 40, those of the recording"),
         ({"phi": EACH}, {"trials": 7}, "trials must be at most 6, those of the recording"),
         ({"phi": ONE[:, :1]}, {}, r"problem.process: phi must be float32\(2,\), not float32\(1,\)"),
-        ({"phi": ONE, "y": ONE[:, 0]}, {}, "must hold one array, phi, not phi, y"),
+        ({"phi": ONE, "z": ONE[:, 0]}, {}, "must hold phi, and perhaps y, and label beside it, not phi, z"),
+        ({"phi": ONE, "label": ONE[:, 0]}, {}, "must hold phi"),
+        ({"phi": ONE, "y": ONE}, {}, r"y in .* must be numbers \(40,\), not \(40, 2\)"),
+        ({"phi": ONE, "y": ONE[:, 0] + np.inf}, {}, "y in .* must be finite"),
+        ({"phi": ONE, "y": ONE[:, 0], "label": ONE[:, 0]}, {}, "label in .* must be whole numbers"),
+        (
+            {"phi": ONE, "y": ONE[:, 0]},
+            {"metrics": ["misclassification"]},
+            "needs labels",
+        ),
+        ({"phi": ONE, "y": ONE[:, 0], "label": np.full(40, 2)}, {}, "has 3 labels from 0, the problem 2"),
         ({"phi": ONE[:, 0]}, {}, r"must be numbers \(n, d\)"),
         ({"phi": np.where(ONE > 1, np.nan, ONE)}, {}, "must be finite"),
     ],
@@ -98,3 +108,33 @@ def test_a_file_that_is_not_there_is_named(tmp_path, name, message):
     (tmp_path / "phi.csv").write_text("1")
     with pytest.raises(StudyError, match=message):
         declared(tmp_path / name)
+
+
+def test_responses_and_labels_of_a_file_are_taken(tmp_path):
+    label = RNG.integers(0, 2, size=(6, 40))
+    y = np.where(label == 0, 1, -1) * (EACH @ [1.0, -1.5]) + RNG.normal(size=(6, 40)) / 10
+    np.savez(tmp_path / "phi.npz", phi=EACH, y=y, label=label)
+    study = declared(tmp_path / "phi.npz", metrics=["coefficient_error", "misclassification"])
+    _, given, labels = study.data(4)
+    np.testing.assert_array_equal(given, y[4, :30])
+    np.testing.assert_array_equal(labels, label[4, :30])
+    results = run_study(study, progress=False)
+    assert not [name for name in results if str(name).endswith("_theory")]
+    oracle = np.mean(
+        [
+            (np.abs(y[t, :30] + EACH[t, :30] @ [1.0, -1.5]) < np.abs(y[t, :30] - EACH[t, :30] @ [1.0, -1.5]))
+            != label[t, :30]
+            for t in range(6)
+        ]
+    )
+    np.testing.assert_allclose(results["misclassification_oracle"], [oracle], rtol=1e-12)
+    np.savez(tmp_path / "plain.npz", phi=EACH, y=y)
+    assert (declared(tmp_path / "plain.npz").data(0).label == -1).all()
+    drawn = declared(
+        tmp_path / "plain.npz",
+        problem=study.to_table()["problem"]
+        | {"process": {"kind": "recorded", "file": str(tmp_path / "plain.npz"), "responses": False}},
+    )
+    assert (drawn.data(0).label >= 0).all()
+    with pytest.raises(StudyError, match=r"problem.noise: the recording has responses of its own"):
+        declared(tmp_path / "phi.npz", problem=study.to_table()["problem"] | {"noise": {"kind": "laplace"}})

@@ -26,6 +26,8 @@ LIMITED = ("coefficient_error", "misclassification", "within_cluster_error")  # 
 
 def without_limit(problem: Mapping[str, Any]) -> dict[str, str]:
     """Metrics whose limit is not known for the problem of this table, and why."""
+    if problem["process"].get("responses"):
+        return dict.fromkeys((*LIMITED, "scale"), "the responses are recorded")
     if problem.get("labels") is not None:
         return dict.fromkeys((*LIMITED, "scale"), "it is known where labels is left out")
     if problem.get("noise") is not None:
@@ -76,7 +78,9 @@ class Problem:
         if isinstance(table, Mapping) and table.get("kind") == "recorded" and "sha256" not in table:
             with blamed_on(("problem", "process", "file"), "problem.process: "):
                 digest = digest_of(str(table.get("file", "")))
-            object.__setattr__(self, "process", {**table, "sha256": digest})
+            has = resolve.process(table).answer is not None
+            found = {"sha256": digest} | ({"responses": True} if has else {})
+            object.__setattr__(self, "process", {**table, **found})
         self.check_values()
         self.check_shapes()
 
@@ -117,7 +121,17 @@ class Problem:
             known = {"weights": self.weights, "noise_variance": 1.0, name: getattr(self, name)}
             with blamed_on(("problem", name), "problem."):
                 resolve.mixture(self.coefficients, self.p, **known, dtype="float32", xp=np)
-        self.regressors()
+        process = self.regressors()
+        for name in ("noise", "drift", "labels"):
+            if process.answer is not None and getattr(self, name) is not None:
+                reason = "the recording has responses of its own; responses = false leaves them out"
+                raise StudyError(("problem", name), f"problem.{name}: {reason}")
+        components = np.shape(self.coefficients)[0] if rank == 2 else 2
+        if (process.components or 0) > components:
+            reason = (
+                f"the recording has {process.components} labels from 0, the problem {components} components"
+            )
+            raise StudyError(("problem", "process"), f"problem.process: {reason}")
         self.disturbance()
         self.drifting()
         self.labelling("float32", np)

@@ -34,6 +34,7 @@ from jaxmlr.study.declare.problem import Problem
 from jaxmlr.study.declare.schedule import log_spaced
 
 SMALL = 10**6  # observations of one method at one grid point
+LABELS = ("misclassification", "excess_misclassification")  # metrics of labels
 DEFAULT_METRICS = ("coefficient_error", "misclassification", "within_cluster_error")
 
 
@@ -156,6 +157,8 @@ class Study:
                 f"metrics: only within_cluster_error takes more than {metrics.MOST_COMPONENTS} components,"
                 f" the problem has {components}",
             )
+        if self.problem.regressors().components == 0 and {*LABELS} & {*self.metrics}:
+            raise StudyError(("metrics",), "metrics: misclassification needs labels of the recording")
         if "scale" in self.metrics and components != 2:
             reason = f"metrics: scale is defined for 2 components, the problem has {components}"
             raise StudyError(("metrics",), reason)
