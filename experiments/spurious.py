@@ -1,6 +1,6 @@
 """Which optima `fit` refuses: 20 designs with a genuine component that looks suspicious, 20 with none.
 
-python experiments/spurious.py --replicates 10 --seed 2 > experiments/spurious.txt
+python experiments/spurious.py --replicates 10 --seed 2
 
 A planted design counts as wrong where the fit with the right number of components is refused, or does not
 reach the likelihood that EM reaches from the truth. A plain design counts as wrong where a fit that is not
