@@ -14,14 +14,15 @@ from jaxmlr._xla import host
 from jaxmlr.estimator import Estimator, Info
 from jaxmlr.mixture import Mixture
 
-BLOCK = 4096  # rows of one call of the compiled program; a single row has a program of its own
+BLOCK = 4096  # rows of one call of the compiled program
+FEW = 8  # of that for a single row; of blocks of one row XLA makes a program that rounds otherwise
 
 
 class OnlineFit:
     """`lax.scan(est.step, est.init(d, key), (phi, y))` over rows that arrive in pieces.
 
-    However the rows are cut, the state is the scan's bit for bit: a piece runs through blocks of one shape,
-    or of one row, each as a loop of as many steps as it has rows, so nothing is masked and little compiled.
+    However the rows are cut, the state is the scan's bit for bit: a piece runs through blocks of one shape, a
+    single row through a smaller one, each as a loop of as many steps as it has rows, so nothing is masked.
     """
 
     def __init__(self, estimator: Estimator, dim: int, key: Any = None, dtype: DTypeLike = np.float64):
@@ -44,7 +45,7 @@ class OnlineFit:
             _check.observations(phi, y, gaps=True)
             if phi.shape[1] != self.dim:
                 raise ValueError(f"phi must have {self.dim} columns, not {phi.shape[1]}")
-            block = BLOCK if len(y) > 1 else 1
+            block = BLOCK if len(y) > 1 else FEW
             for first in range(0, len(y), block):
                 part, answers = phi[first : first + block], y[first : first + block]
                 n = len(answers)
