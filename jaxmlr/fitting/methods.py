@@ -16,6 +16,7 @@ from jaxmlr.batch import Fit
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import spread_lines
 from jaxmlr.estimator import Estimator
+from jaxmlr.evaluation.diagnostics import diagnosed
 from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.recursive import averaged
 
@@ -116,6 +117,8 @@ def stream(
     dim: int,
     seed: int,
     dtype: DTypeLike = np.float64,
+    *,
+    watched: bool = False,
 ) -> OnlineFit:
     """A recursive method that waits for rows.
 
@@ -126,13 +129,18 @@ def stream(
       dim: d, the number of regressors.
       seed: of the start.
       dtype: of state and rows.
+      watched: whether the method is `diagnosed`.
 
     Raises:
       ValueError: as `estimator`; or the estimate has another number of components.
     """
-    started = OnlineFit(estimator(method, components, options), dim, jax.random.key(seed), dtype)
+    built = estimator(method, components, options)
+    started = OnlineFit(_diagnosed(built) if watched else built, dim, jax.random.key(seed), dtype)
     _check_components(method, len(started.mixture().weights), components)
     return started
+
+
+_diagnosed = functools.lru_cache(maxsize=256)(diagnosed)  # equal objects are compiled once
 
 
 def _check_components(method: Any, has: int, components: int) -> None:

@@ -149,8 +149,8 @@ def inherit(
     half_log_odds = jnp.arctanh(jnp.minimum(2 * moments.weight - 1, jnp.asarray(LARGEST_START, dtype)))
     parameters = jnp.concatenate([moments.coefficients, jnp.stack([jnp.log(variance), half_log_odds])])
 
-    scale = jnp.where(start.scale > 0, start.scale, 1)
-    of_beta = start.root * (jnp.sqrt(variance / confidence) / scale)
+    unit = jnp.where(start.unit > 0, start.unit, 1)
+    of_beta = start.root * (jnp.sqrt(variance / confidence) / unit)
     of_rest = jnp.stack([jnp.full_like(n, 2**0.5), jnp.cosh(half_log_odds)]) / jnp.sqrt(confidence * n)
     corner = jnp.where(jnp.eye(2, dtype=bool), of_rest[:, None], 0)
     none = jnp.zeros((dim, 2), dtype)

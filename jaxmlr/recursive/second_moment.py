@@ -14,14 +14,14 @@ from jaxmlr.recursive.rls import update_root
 
 
 class SecondMomentState(NamedTuple):
-    """State of `second_moment`; x = phi / scale."""
+    """State of `second_moment`; x = phi / unit."""
 
     moments: jax.Array  # (m,) regression of y^2 on (x_i x_j for i <= j, 1), m = d(d+1)/2 + 1
     moment_root: jax.Array  # (m, m) S, the covariance of the moments is S S'
     direction: jax.Array  # (d,) theta, regression of y on x
     root: jax.Array  # (d, d) S, the covariance of theta is S S'
     axis: jax.Array  # (d,) unit vector, leading eigenvector of B
-    scale: jax.Array  # () length of the first regressor that is not 0, over sqrt(d)
+    unit: jax.Array  # () length of the first regressor that is not 0, over sqrt(d)
 
 
 class Moments(NamedTuple):
@@ -92,8 +92,8 @@ def second_moment(*, initial_covariance: ArrayLike = 100.0) -> Estimator:
 def advance(state: SecondMomentState, phi: jax.Array, y: jax.Array) -> SecondMomentState:
     """The state after one more observation (phi (d,), y ())."""
     dim = phi.shape[0]
-    scale = jnp.where(state.scale > 0, state.scale, jnp.sqrt(dot(phi, phi) / dim))
-    x = phi / jnp.where(scale > 0, scale, 1)
+    unit = jnp.where(state.unit > 0, state.unit, jnp.sqrt(dot(phi, phi) / dim))
+    x = phi / jnp.where(unit > 0, unit, 1)
     one = jnp.ones_like(y)
     products = [x[i] * x[i:] * jnp.asarray([1.0] + [2.0] * (dim - 1 - i), x.dtype) for i in range(dim)]
     features = jnp.concatenate([*products, one[None]])
@@ -102,13 +102,13 @@ def advance(state: SecondMomentState, phi: jax.Array, y: jax.Array) -> SecondMom
 
     B = _matrix(moments, dim)
     norm = jnp.sqrt(jnp.max(jnp.sum(jnp.abs(B), axis=1)))
-    unit = B / jnp.where(norm > 0, norm, 1) / jnp.where(norm > 0, norm, 1)
+    of_unit_norm = B / jnp.where(norm > 0, norm, 1) / jnp.where(norm > 0, norm, 1)
     axis = state.axis
     for _ in range(2):  # the shift makes the largest eigenvalue also the largest in size
-        turned = dot(unit, axis) + axis
+        turned = dot(of_unit_norm, axis) + axis
         length = jnp.sqrt(dot(turned, turned))
         axis = jnp.where(length > 1e-3, turned / jnp.where(length > 0, length, 1), axis)
-    return SecondMomentState(moments, moment_root, theta, root, axis, scale)
+    return SecondMomentState(moments, moment_root, theta, root, axis, unit)
 
 
 def estimate(state: SecondMomentState) -> Moments:
@@ -120,8 +120,8 @@ def estimate(state: SecondMomentState) -> Moments:
     along = dot(state.direction, axis)
     balance = jnp.abs(along) / jnp.maximum(length, jnp.finfo(dtype).tiny)
     weight = (1 + jnp.minimum(balance, jnp.asarray(0.998, dtype))) / 2
-    scale = jnp.where(state.scale > 0, state.scale, 1)
-    beta = jnp.where(along < 0, -length, length) / scale * axis
+    unit = jnp.where(state.unit > 0, state.unit, 1)
+    beta = jnp.where(along < 0, -length, length) / unit * axis
     return Moments(beta, weight, state.moments[-1])
 
 

@@ -15,6 +15,7 @@ from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance
 from jaxmlr.batch.fit import MIXED
 from jaxmlr.batch.inference import errors_of
 from jaxmlr.batch.support import few_rows
+from jaxmlr.evaluation import diagnostics
 from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables.design import Design, TableRows
@@ -56,6 +57,7 @@ class StreamFit(NamedTuple):
     mixture: Mixture  # in the units of the table
     used: int
     dropped: int
+    advice: tuple[str, ...]  # one sentence each
 
 
 def check(design: Design, rows: TableRows, components: int, *, collinear: bool = False) -> None:
@@ -279,7 +281,8 @@ def fit_stream(
     # A method of unknown symmetry may be symmetric, and is right without a centred response too.
     units = Units.of(telling.phi, telling.y, design.intercept, centre_response=symmetric is False)
     given = in_units(method, options or {}, units.unit)
-    stream = methods.stream(method, components, given, len(design.names), seed)
+    stream = methods.stream(method, components, given, len(design.names), seed, watched=True)
+    assumed = stream.mixture().noise_variance
     doubtful = bool(_collinear(design, units, telling.phi))  # till later rows tell the columns apart
     factor = np.empty((0, len(design.names)))
     used = dropped = 0
@@ -294,9 +297,16 @@ def fit_stream(
             mixture = jax.tree.map(np.asarray, units.mixture(stream.mixture()))
         if not all(np.isfinite(leaf).all() for leaf in mixture):
             raise ValueError(f"{method} diverged before row {frame.index[-1]}; try another method")
-        yield StreamFit(design, mixture, used, dropped), rows.rows, np.asarray(info.label)
+        with host.float64():
+            advice = diagnostics.advice(_report(stream.state))
+        if np.array_equal(stream.mixture().noise_variance, assumed):
+            advice.append("sigma is not learnt: it is that of noise_variance, by default the mean of y^2")
+        yield StreamFit(design, mixture, used, dropped, tuple(advice)), rows.rows, np.asarray(info.label)
     if doubtful and (message := _collinear(design, units, telling.phi, factor)):
         raise ValueError(message)
+
+
+_report = jax.jit(diagnostics.report)
 
 
 def as_table(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:

@@ -17,7 +17,7 @@ _GIVEN = {
     "y": "the formula",
     "mask": "--missing",
 }
-_OF_SCALED = ("ridge", "start", "bound", "delta")  # speak of regressors that are centred and scaled
+_OF_SCALED = ("ridge", "start", "delta")  # speak of regressors that are centred and scaled
 
 
 def in_units(method: str, options: Mapping[str, Any], unit: float) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def lines(result: TableFit | StreamFit) -> Iterator[str]:
         if result.fit.agreed is not None and result.starts > 1:
             agreed = int(result.fit.agreed)
             yield f"{result.starts} starts; {agreed} of the best, which went on, ended at this optimum"
-        yield from result.advice
+    yield from result.advice
 
 
 def choice(result: TableFit) -> str:

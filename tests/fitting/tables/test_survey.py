@@ -110,3 +110,22 @@ def test_what_stays_constant_is_refused(tmp_path):
     frame.assign(y=1.0).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(ValueError, match="response 'y' is constant"):
         last(tmp_path / "t.csv", 50, "plain")
+
+
+def test_a_stream_says_where_its_method_stands(tmp_path):
+    """p = .6 asks for a scale of 5, above the paper's D_n; sigma is assumed."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((600, 2))
+    y = np.where(rng.random(600) < 0.6, 1, -1) * (x @ [1, -1.5]) + 0.3 * rng.standard_normal(600)
+    path = tmp_path / "t.csv"
+    pd.DataFrame(np.column_stack([x, y]), columns=["a", "b", "y"]).to_csv(path, index=False)
+
+    def advice(method, **options):
+        *_, (fit, _, _) = fit_stream(path, None, "y ~ 0 + a + b", 2, method, 0, options=options)
+        return "\n".join(fit.advice)
+
+    told = advice("two_step", noise_variance=0.09)
+    assert "the scale q was at its upper bound" in told
+    assert "sigma is not learnt" in told
+    assert "upper bound" not in advice("two_step", noise_variance=0.09, bound=10)
+    assert advice("second_moment") == ""
