@@ -57,8 +57,8 @@ API = {  # page -> title, and where the code of its objects lies
 def module(name: str) -> ModuleType:
     """A public module by the name that users write, which may be an attribute of its parent."""
     parent, _, last = name.rpartition(".")
-    found = getattr(importlib.import_module(parent), last, None) if parent else None
-    return found if isinstance(found, ModuleType) else importlib.import_module(name)
+    attribute = getattr(importlib.import_module(parent), last, None) if parent else None
+    return attribute if isinstance(attribute, ModuleType) else importlib.import_module(name)
 
 
 def public(name: str) -> list[str]:

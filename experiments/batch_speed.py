@@ -56,19 +56,19 @@ def iteration() -> None:
     phi, y, start = draw(100_000, 10, 3)
     ours = jax.jit(lambda phi, y, start: em(phi, y, start, max_iterations=ITERATIONS, tolerance=0.0).mixture)
     data = tuple(map(jnp.asarray, (phi, y)))
-    found, wanted = ours(*data, start), numpy_em(phi, y, start, ITERATIONS)
-    np.testing.assert_allclose(found.coefficients, wanted.coefficients, rtol=1e-6)
-    here = timed(lambda: ours(*data, start)) / ITERATIONS
-    there = timed(lambda: numpy_em(phi, y, start, ITERATIONS)) / ITERATIONS
+    fitted, wanted = ours(*data, start), numpy_em(phi, y, start, ITERATIONS)
+    np.testing.assert_allclose(fitted.coefficients, wanted.coefficients, rtol=1e-6)
+    own = timed(lambda: ours(*data, start)) / ITERATIONS
+    other = timed(lambda: numpy_em(phi, y, start, ITERATIONS)) / ITERATIONS
     print(
-        f"per iteration, n = 100,000, d = 10, K = 3: {1e3 * here:.2f} ms; NumPy {1e3 * there:.2f} ms; ",
+        f"per iteration, n = 100,000, d = 10, K = 3: {1e3 * own:.2f} ms; NumPy {1e3 * other:.2f} ms; ",
         end="",
     )
-    print(f"ratio {there / here:.2f}")
-    flexmix(phi, y, here)
+    print(f"ratio {other / own:.2f}")
+    flexmix(phi, y, own)
 
 
-def flexmix(phi: np.ndarray, y: np.ndarray, here: float) -> None:
+def flexmix(phi: np.ndarray, y: np.ndarray, own: float) -> None:
     """Time per iteration of flexmix on the same data from a random partition."""
     if shutil.which("Rscript") is None:
         print("flexmix: skipped, there is no Rscript on this machine")
@@ -84,8 +84,8 @@ def flexmix(phi: np.ndarray, y: np.ndarray, here: float) -> None:
     if done.returncode:
         print(f"flexmix: skipped, R says: {done.stderr.strip().splitlines()[-1]}")
         return
-    there = float(done.stdout.split()[-1])
-    print(f"flexmix per iteration: {1e3 * there:.1f} ms; ratio {there / here:.1f}")
+    other = float(done.stdout.split()[-1])
+    print(f"flexmix per iteration: {1e3 * other:.1f} ms; ratio {other / own:.1f}")
 
 
 def fits() -> None:
@@ -103,18 +103,18 @@ def fits() -> None:
         return jax.lax.map(one, noise)
 
     rows = jnp.asarray(np.stack([noise] * len(devices)))
-    found = ours(rows)
+    fitted = ours(rows)
     wanted = numpy_em(phi, y + noise[0], start, ITERATIONS)
-    np.testing.assert_allclose(found[0, 0], wanted.coefficients, rtol=1e-6)
-    here = timed(lambda: ours(rows), 1) / FITS
-    there = (
+    np.testing.assert_allclose(fitted[0, 0], wanted.coefficients, rtol=1e-6)
+    own = timed(lambda: ours(rows), 1) / FITS
+    other = (
         timed(lambda: [numpy_em(phi, y + row, start, ITERATIONS) for row in noise[:NUMPY_FITS]]) / NUMPY_FITS
     )
     print(
-        f"{FITS:,} fits, n = 2,000, d = 5, K = 2: {1e3 * here:.3f} ms a fit on {len(devices)} devices; ",
+        f"{FITS:,} fits, n = 2,000, d = 5, K = 2: {1e3 * own:.3f} ms a fit on {len(devices)} devices; ",
         end="",
     )
-    print(f"NumPy loop {1e3 * there:.2f} ms; ratio {there / here:.1f}")
+    print(f"NumPy loop {1e3 * other:.2f} ms; ratio {other / own:.1f}")
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ def rate(study: Study, count: int | None = None) -> float:
 
     with ThreadPoolExecutor(len(devices)) as threads:
         list(threads.map(lambda device: run_block(study, 0, device), devices))
-        found = list(threads.map(many, devices))
-    return sum(blocks / seconds for blocks, seconds in found) * study.block_size * int(study.recorded[-1])
+        totals = list(threads.map(many, devices))
+    return sum(blocks / seconds for blocks, seconds in totals) * study.block_size * int(study.recorded[-1])
 
 
 def study(methods: dict[str, dict[str, Any]], dim: int, components: int = 2, **options: Any) -> Study:
@@ -84,7 +84,7 @@ def options(method: str, dim: int, components: int) -> dict[str, Any]:
 
 def rivals(limit: str | None) -> dict[str, Any]:
     """Million trial-steps a second of each, best of three rounds."""
-    found: dict[str, Any] = {}
+    speeds: dict[str, Any] = {}
     for dim in (2, 3, 5, 10):
         best: dict[str, float] = {}
 
@@ -105,20 +105,20 @@ def rivals(limit: str | None) -> dict[str, Any]:
                 began = time.perf_counter()
                 call()
                 note(name, work / (time.perf_counter() - began))
-        found[f"d={dim}"] = {name: round(speed, 2) for name, speed in best.items()}
-        print("rivals", dim, found[f"d={dim}"], flush=True)
-    return found
+        speeds[f"d={dim}"] = {name: round(speed, 2) for name, speed in best.items()}
+        print("rivals", dim, speeds[f"d={dim}"], flush=True)
+    return speeds
 
 
 def methods() -> dict[str, Any]:
     """Nanoseconds per trial-step: method -> d and K -> ns; a process each, which frees its programs."""
-    found: dict[str, dict[str, float]] = {}
+    nanoseconds: dict[str, dict[str, float]] = {}
     for method, components in [(m, 2) for m in SYMMETRIC] + [(m, k) for m in GENERAL for k in COMPONENTS]:
         command = [sys.executable, __file__, "--method", method, "--components", str(components)]
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        found[f"{method}, K={components}"] = json.loads(said)
+        nanoseconds[f"{method}, K={components}"] = json.loads(said)
         print("methods", method, components, said.strip(), flush=True)
-    return found
+    return nanoseconds
 
 
 def one_method(method: str, components: int) -> dict[str, float]:
@@ -139,10 +139,10 @@ def recording() -> dict[str, Any]:
     bare = rate(study(four, 3, steps=10_000))
     full = rate(study(four, 3, steps=10_000, record=40, metrics=every))
     alone = 1 / sum(1 / rate(study({name: table}, 3, steps=10_000)) for name, table in four.items())
-    found = {"bare": round(bare / 1e6, 2), "full": round(full / 1e6, 2), "one by one": round(alone / 1e6, 2)}
-    found |= {"full/bare": round(full / bare, 3), "full/one by one": round(full / alone, 3)}
-    print("recording", found, flush=True)
-    return found
+    speeds = {"bare": round(bare / 1e6, 2), "full": round(full / 1e6, 2), "one by one": round(alone / 1e6, 2)}
+    speeds |= {"full/bare": round(full / bare, 3), "full/one by one": round(full / alone, 3)}
+    print("recording", speeds, flush=True)
+    return speeds
 
 
 def batch() -> dict[str, Any]:
@@ -165,14 +165,14 @@ def batch() -> dict[str, Any]:
         steps(count)()
     one = (timed(steps(1 + iterations), 7) - timed(steps(1), 7)) / iterations
     size = phi.nbytes + y.nbytes
-    found = {
+    figures = {
         "ms an iteration": round(1e3 * one, 2),
         "GB/s": round(size / one / 1e9, 2),
         "copy on one core, GB/s": round(copying(1), 2),
         "copy on all cores, GB/s": round(copying(os.cpu_count() or 1), 2),
     }
-    print("batch", found, flush=True)
-    return found
+    print("batch", figures, flush=True)
+    return figures
 
 
 def copying(threads: int) -> float:
@@ -186,7 +186,7 @@ def copying(threads: int) -> float:
 
 def first() -> dict[str, Any]:
     """Seconds of `jaxmlr run` on 100 trials of 100 steps, from process start to results."""
-    found = {}
+    seconds = {}
     for dim in (2, 3, 5, 10):
         text = f"""
             name = "first"
@@ -207,9 +207,9 @@ def first() -> dict[str, Any]:
             began = time.perf_counter()
             environment = os.environ | {"XDG_CACHE_HOME": work}
             subprocess.run(command, check=True, capture_output=True, env=environment)
-            found[f"d={dim}"] = round(time.perf_counter() - began, 2)
-    print("first", found, flush=True)
-    return found
+            seconds[f"d={dim}"] = round(time.perf_counter() - began, 2)
+    print("first", seconds, flush=True)
+    return seconds
 
 
 def main() -> None:

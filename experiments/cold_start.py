@@ -56,12 +56,12 @@ def trial(case, steps, index):
     start = jax.random.fold_in(key, 1)
     single = jaxmlr.recursive_em(K, 4.0, learn_variance=True, initial_scale=length)
     many = jaxmlr.multistart_em(K)
-    found = {
+    fitted = {
         "recursive_em": single.mixture(jaxmlr.run(single, phi, y, start)[0]),
         "multistart_em": many.mixture(jaxmlr.run(many, phi, y, start)[0]),
         "fit": jaxmlr.fit(phi, y, K, start, equal_variance=True, screening=20, finalists=4).mixture,
     }
-    return {name: jaxmlr.metrics.coefficient_error(m, truth) / bound for name, m in found.items()}
+    return {name: jaxmlr.metrics.coefficient_error(m, truth) / bound for name, m in fitted.items()}
 
 
 def main():
@@ -72,8 +72,10 @@ def main():
     print("| K | r | ratio of weights | recursive_em | multistart_em | fit |\n|---|---|---|---|---|---|")
     for case in CASES:
         run = jax.jit(lambda i, case=case: jax.lax.map(lambda j: trial(case, arguments.steps, j), i))
-        found = run(jnp.arange(arguments.trials, dtype=jnp.int32))
-        cells = [f"{np.mean(np.asarray(found[m]) < 3):.2f}" for m in ("recursive_em", "multistart_em", "fit")]
+        ratios = run(jnp.arange(arguments.trials, dtype=jnp.int32))
+        cells = [
+            f"{np.mean(np.asarray(ratios[m]) < 3):.2f}" for m in ("recursive_em", "multistart_em", "fit")
+        ]
         print("| " + " | ".join([*map(str, case), *cells]) + " |", flush=True)
 
 

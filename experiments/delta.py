@@ -37,19 +37,19 @@ def main():
     print("|---" * (2 + len(exponents)) + "|")
     plt.rcParams.update(style.settings(10))
     figure, panels = plt.subplots(1, len(cases), figsize=(10, 3), layout="constrained", sharey=True)
-    for panel, (name, found) in zip(panels, cases.items(), strict=True):
-        last = found.isel(step=-1)
+    for panel, (name, results) in zip(panels, cases.items(), strict=True):
+        last = results.isel(step=-1)
         cells = []
         for k, x in enumerate(exponents):
             at = last.sel({EXPONENT: x})
             rms, mean = float(at["coefficient_error_rms"]), float(at["coefficient_error_mean"])
             cells.append(f"{rms:.4f} ({float(at['coefficient_error_se']) / mean:.1%})")
-            curve = found["coefficient_error_rms"].sel({EXPONENT: x})
+            curve = results["coefficient_error_rms"].sel({EXPONENT: x})
             look = {"color": style.PALETTE[k], "linestyle": style.DASHES[k % len(style.DASHES)]}
-            panel.loglog(found["step"], curve, label=rf"$\delta$ = {x:g}", **look)
-        limit = found["coefficient_error_theory"]
+            panel.loglog(results["step"], curve, label=rf"$\delta$ = {x:g}", **look)
+        limit = results["coefficient_error_theory"]
         limit = limit.isel({dim: 0 for dim in limit.dims if dim != "step"})
-        panel.loglog(found["step"], limit, "k:", label="Cramér-Rao bound")
+        panel.loglog(results["step"], limit, "k:", label="Cramér-Rao bound")
         panel.set(
             title=name.replace("|phi|^2 ~ n^", r"$|\varphi|^2 \sim n^\delta$, $\delta$ = "), xlabel="$n$"
         )

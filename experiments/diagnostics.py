@@ -82,18 +82,18 @@ def main():
     print(f"{'case':28} {'planted':10} " + " ".join(f"{a:>10}" for a in alarms) + "  excitation growth")
     hit, false = dict.fromkeys(alarms, 1.0), dict.fromkeys(alarms, 0.0)
     for case, (planted, *_) in CASES.items():
-        found = rates(case, arguments.trials, arguments.steps)._asdict()
+        shares = rates(case, arguments.trials, arguments.steps)._asdict()
         print(
             f"{case:28} {planted or '-':10} "
-            + " ".join(f"{found[a]:10.3f}" for a in alarms)
-            + f"  {found['excitation_exponent']:10.2f} {found['growth_exponent']:6.2f}",
+            + " ".join(f"{shares[a]:10.3f}" for a in alarms)
+            + f"  {shares['excitation_exponent']:10.2f} {shares['growth_exponent']:6.2f}",
             flush=True,
         )
         for alarm in alarms:
             if alarm == planted:
-                hit[alarm] = min(hit[alarm], found[alarm])
+                hit[alarm] = min(hit[alarm], shares[alarm])
             elif alarm not in IMPLIED.get(case, ()):
-                false[alarm] = max(false[alarm], found[alarm])
+                false[alarm] = max(false[alarm], shares[alarm])
     print(f"{'least detection':39} " + " ".join(f"{hit[a]:10.3f}" for a in alarms))
     print(f"{'most false alarms':39} " + " ".join(f"{false[a]:10.3f}" for a in alarms))
     print(

@@ -72,10 +72,10 @@ def simulate(beta, process, shares, trials):
 
     batch = jaxmlr.lanes if dim < 5 else jax.vmap  # lanes compile for minutes beyond
     run = jax.jit(batch(trial), compiler_options={"xla_cpu_prefer_vector_width": 512})
-    found = run(
+    recorded = run(
         jnp.tile(jnp.arange(trials), len(shares)), jnp.repeat(jnp.asarray(shares, jnp.float32), trials)
     )
-    return [np.asarray(leaf, np.float64).reshape(len(shares), trials, *leaf.shape[1:]) for leaf in found]
+    return [np.asarray(leaf, np.float64).reshape(len(shares), trials, *leaf.shape[1:]) for leaf in recorded]
 
 
 def excited(information):

@@ -44,8 +44,8 @@ def main() -> None:
     base = peak(20_000, 2000)
     print(f"20,000 trials of 2,000 steps: {base:.0f} MiB")
     for name, arguments in (("10 x the trials", (200_000, 2000)), ("10 x the steps", (20_000, 20_000))):
-        found = peak(*arguments)
-        print(f"{name}: {found:.0f} MiB, {100 * (found / base - 1):+.1f} %", flush=True)
+        memory = peak(*arguments)
+        print(f"{name}: {memory:.0f} MiB, {100 * (memory / base - 1):+.1f} %", flush=True)
 
 
 if __name__ == "__main__":

@@ -46,18 +46,20 @@ def seconds(study: Study, name: str) -> float:
     return float(np.median(times))
 
 
-def relative(found: xr.Dataset) -> xr.DataArray:
+def relative(results: xr.Dataset) -> xr.DataArray:
     """Root mean squared error over the bound; 1 is the limit of unbiased methods."""
-    return found["coefficient_error_rms"] / found["coefficient_error_theory"]
+    return results["coefficient_error_rms"] / results["coefficient_error_theory"]
 
 
-def figure(found: dict[str, xr.Dataset], times: dict[str, dict[str, float]], path: Path) -> None:
+def figure(results: dict[str, xr.Dataset], times: dict[str, dict[str, float]], path: Path) -> None:
     """Upper row: error against n; lower row: error at n = 10,000 against seconds, batch methods filled."""
     p = 0.6
     plt.rcParams.update(style.settings(10))
     drawn, panels = plt.subplots(2, 3, figsize=(10, 6.5), layout="constrained", sharey=True)
-    looks = style.line_styles({k: v for data in found.values() for k, v in methods_of(data).items()}, COLOURS)
-    for column, (study, data) in enumerate(found.items()):
+    looks = style.line_styles(
+        {k: v for data in results.values() for k, v in methods_of(data).items()}, COLOURS
+    )
+    for column, (study, data) in enumerate(results.items()):
         at = data.sel({"problem.p": p}) if "problem.p" in data.dims else data
         ratio = relative(at)
         upper, lower = panels[:, column]
@@ -82,15 +84,15 @@ def figure(found: dict[str, xr.Dataset], times: dict[str, dict[str, float]], pat
     style.save(drawn, [path])
 
 
-def table(found: dict[str, xr.Dataset], times: dict[str, dict[str, float]]) -> str:
+def table(results: dict[str, xr.Dataset], times: dict[str, dict[str, float]]) -> str:
     """Markdown: a row for every method, a column for every problem, and milliseconds."""
     columns = []
-    for study, data in found.items():
+    for study, data in results.items():
         points = [{"problem.p": p} for p in data["problem.p"].values] if "problem.p" in data.dims else [{}]
         for point in points:
             label = STUDIES[study] + "".join(f", p = {value:g}" for value in point.values())
             columns.append((label, relative(data.sel(point)).sel(step=AT)))
-    names = dict.fromkeys(name for data in found.values() for name in data["estimator"].values.tolist())
+    names = dict.fromkeys(name for data in results.values() for name in data["estimator"].values.tolist())
     lines = ["| method | " + " | ".join(label for label, _ in columns) + " | ms |"]
     lines.append("|---|" + "---|" * (len(columns) + 1))
     for name in names:
@@ -108,13 +110,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/methods"))
     parser.add_argument("--figure", type=Path, default=HERE / "methods.png")
     options = parser.parse_args()
-    found, times = {}, {}
+    results, times = {}, {}
     for name in STUDIES:
         study = Study.from_toml(HERE / f"{name}.toml")
-        found[name] = run_study(study, options.out / name)
+        results[name] = run_study(study, options.out / name)
         times[name] = {method: seconds(study, method) for method in study.estimators}
-    figure(found, times, options.figure)
-    print(table(found, times))
+    figure(results, times, options.figure)
+    print(table(results, times))
 
 
 if __name__ == "__main__":

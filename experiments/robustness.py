@@ -104,12 +104,12 @@ def estimates(law, names, trials, steps):
         phi, y, _ = jaxmlr.simulate(
             jax.random.key(5), truth, processes.gaussian(), steps, trial=index, disturbance=LAWS[law]
         )
-        found = {}
+        betas = {}
         for name in chosen:
             beta = METHODS[name][0](phi, y).coefficients
             order = jaxmlr.metrics.matching(beta, truth.coefficients)
-            found[name] = jnp.where(order[0] == 0, beta[0], beta[1])
-        return found
+            betas[name] = jnp.where(order[0] == 0, beta[0], beta[1])
+        return betas
 
     fast = tuple(name for name in names if METHODS[name][1])
     slow = tuple(name for name in names if not METHODS[name][1])
@@ -128,9 +128,9 @@ def main():
     began, limit = time.perf_counter(), bound(arguments.steps)
     print("| noise | " + " | ".join(METHODS) + " |\n|---" * 1 + "|---" * len(METHODS) + "|")
     for law in arguments.laws:
-        found = estimates(law, METHODS, arguments.trials, arguments.steps)
+        betas = estimates(law, METHODS, arguments.trials, arguments.steps)
         cells = []
-        for beta in found.values():
+        for beta in betas.values():
             error = beta - BETA
             bias = np.linalg.norm(error.mean(0))
             noise = np.sqrt(error.var(0).sum() / len(error))

@@ -24,11 +24,11 @@ TWO_STEP = {"two_step": {"method": "two_step"}}
 
 def cost(points: Iterable[int], rate_at: Callable[[int], float]) -> tuple[list[int], list[float]]:
     """The points, and nanoseconds per trial-step at each, printed as they come."""
-    found = []
+    nanoseconds = []
     for point in points:
-        found.append(1e9 / rate_at(point))
-        print(f"  {point}: {found[-1]:.2f} ns", flush=True)
-    return list(points), found
+        nanoseconds.append(1e9 / rate_at(point))
+        print(f"  {point}: {nanoseconds[-1]:.2f} ns", flush=True)
+    return list(points), nanoseconds
 
 
 def panels() -> dict[str, tuple[list[int], list[float], float]]:
@@ -45,11 +45,11 @@ def panels() -> dict[str, tuple[list[int], list[float], float]]:
         "K (recursive_em, d = 3)": ((2, 3, 4, 5, 6), general, 1),
         "devices": (range(1, len(jax.local_devices()) + 1), lambda k: rate(study(TWO_STEP, 3), k), -1),
     }
-    found = {}
+    measured = {}
     for name, (points, rate_at, exponent) in cases.items():
         print(name, flush=True)
-        found[name] = (*cost([int(point) for point in points], rate_at), exponent)
-    return found
+        measured[name] = (*cost([int(point) for point in points], rate_at), exponent)
+    return measured
 
 
 def main() -> None:
@@ -58,10 +58,12 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "scaling.png")
     given = parser.parse_args()
     use_all_cores()
-    found = panels()
+    measured = panels()
     plt.rcParams.update(style.settings(10))
-    figure, axes = plt.subplots(1, len(found), figsize=(10, 2.8), layout="constrained")
-    for letter, panel, (name, (points, costs, exponent)) in zip("abcdef", axes, found.items(), strict=False):
+    figure, axes = plt.subplots(1, len(measured), figsize=(10, 2.8), layout="constrained")
+    for letter, panel, (name, (points, costs, exponent)) in zip(
+        "abcdef", axes, measured.items(), strict=False
+    ):
         panel.plot(points, costs, marker="o", color=style.PALETTE[0], label="measured")
         at = np.array(points, float)
         panel.plot(

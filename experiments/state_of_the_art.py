@@ -84,8 +84,8 @@ def measure(method, n, trials):
 
     def one(index):
         phi, y, _ = jaxmlr.simulate(jax.random.key(8), TRUTH, processes.gaussian(), n, trial=index)
-        found = method(phi, y, jax.random.fold_in(jax.random.key(9), index))
-        return jaxmlr.metrics.coefficient_error(found, TRUTH)
+        estimate = method(phi, y, jax.random.fold_in(jax.random.key(9), index))
+        return jaxmlr.metrics.coefficient_error(estimate, TRUTH)
 
     run = jax.jit(lambda index: jax.lax.map(one, index))
     index = jnp.arange(trials, dtype=jnp.int32)
@@ -105,9 +105,9 @@ def main():
     looks = style.line_styles({name: name for name in METHODS}, COLOURS)
     print("| method | " + " | ".join(f"n = {n}" for n in SAMPLES) + " |\n|---" + "|---" * len(SAMPLES) + "|")
     for name, method in METHODS.items():
-        found = [measure(method, n, arguments.trials) for n in SAMPLES]
-        medians, seconds = [np.median(e) for e, _ in found], [s for _, s in found]
-        cells = [f"{np.median(e):.3f} / {np.quantile(e, 0.9):.3f}; {1e3 * s:.1f} ms" for e, s in found]
+        measured = [measure(method, n, arguments.trials) for n in SAMPLES]
+        medians, seconds = [np.median(e) for e, _ in measured], [s for _, s in measured]
+        cells = [f"{np.median(e):.3f} / {np.quantile(e, 0.9):.3f}; {1e3 * s:.1f} ms" for e, s in measured]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
         panels[0].loglog(SAMPLES, medians, label=name, **looks[name]._asdict())
         panels[1].loglog(seconds, medians, **looks[name]._asdict())

@@ -41,10 +41,10 @@ def main() -> None:
         design = Design("y ~ x", "y", names, names, {}, None)
         rows = TableRows(x, y, np.arange(1, given.rows + 1), 0)
         began = time.perf_counter()
-        found = fit_rows(design, rows, [COMPONENTS], "fit", 0)
+        fitted = fit_rows(design, rows, [COMPONENTS], "fit", 0)
         print(
             f"fit of {given.rows:,} x {DIM}, {attempt}: {time.perf_counter() - began:.1f} s,"
-            f" sigma {np.sqrt(found.fit.mixture.noise_variance).round(3)}"
+            f" sigma {np.sqrt(fitted.fit.mixture.noise_variance).round(3)}"
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stream.parquet"

@@ -8,9 +8,9 @@ import jax
 
 def timed(call: Callable[[], object], times: int = 3) -> float:
     """Least seconds of a call, results awaited."""
-    found = []
+    seconds = []
     for _ in range(times):
         began = time.perf_counter()
         jax.block_until_ready(call())
-        found.append(time.perf_counter() - began)
-    return min(found)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

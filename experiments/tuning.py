@@ -55,7 +55,7 @@ def main():
     for method in arguments.methods:
         make, start, ranges = METHODS[method]
         for problem in arguments.problems:
-            found = jaxmlr.tune(
+            tuned = jaxmlr.tune(
                 make,
                 start,
                 ranges,
@@ -65,8 +65,8 @@ def main():
                 trials=arguments.trials,
                 iterations=arguments.iterations,
             )
-            values = ", ".join(f"{name} {value:.3g}" for name, value in found.settings.items())
-            print(f"| {method} | {problem} | {found.gain:.3f} ± {found.gain_se:.3f} | {values} |", flush=True)
+            values = ", ".join(f"{name} {value:.3g}" for name, value in tuned.settings.items())
+            print(f"| {method} | {problem} | {tuned.gain:.3f} ± {tuned.gain_se:.3f} | {values} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from jaxmlr.fitting.tables.read import read
 from jaxmlr.fitting.tables.report import coefficients, lines
 
 # The data lie in the repository, whichever of its folders this runs in.
-here = Path(__file__ if "__file__" in globals() else "notebook").resolve()
-experiments = next(folder / "experiments" for folder in here.parents if (folder / "experiments").is_dir())
+file = Path(__file__ if "__file__" in globals() else "notebook").resolve()
+experiments = next(folder / "experiments" for folder in file.parents if (folder / "experiments").is_dir())
 
 # %% [markdown]
 # ## Food expenditure (Engel 1857)

@@ -140,8 +140,8 @@ SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 )
 def test_one_number_format_for_all(values, expected, wide):
     with jax.enable_x64(wide):
-        found = _check.floats(**{f"x{k}": value for k, value in enumerate(values)})
-        assert {leaf.dtype for leaf in found} == {expected if wide else SINGLE}
+        converted = _check.floats(**{f"x{k}": value for k, value in enumerate(values)})
+        assert {leaf.dtype for leaf in converted} == {expected if wide else SINGLE}
 
 
 @pytest.mark.parametrize("value", ["1", [1, "a"], 1j, None, True, [[1], [2, 3]]])

@@ -34,7 +34,7 @@ def mixture(request):
 
 
 @jax.jit
-def found(mixture, phi, y):
+def answers(mixture, phi, y):
     """Everything that a mixture says of data, compiled once for each shape."""
     return {
         "log_likelihood": mixture.log_likelihood(phi, y),
@@ -62,11 +62,11 @@ def test_log_likelihood(mixture):
 
 def test_posterior(mixture):
     expected = special.softmax(log_joint(mixture, PHI, Y), axis=1)
-    np.testing.assert_allclose(found(mixture, PHI, Y)["posterior"], expected, rtol=1e-11)
+    np.testing.assert_allclose(answers(mixture, PHI, Y)["posterior"], expected, rtol=1e-11)
 
 
 def test_labels_of_both_rules(mixture):
-    most_probable, nearest = (found(mixture, PHI, Y)[rule] for rule in ("map", "nearest"))
+    most_probable, nearest = (answers(mixture, PHI, Y)[rule] for rule in ("map", "nearest"))
     assert most_probable.dtype == nearest.dtype == jnp.int32
     np.testing.assert_array_equal(most_probable, log_joint(mixture, PHI, Y).argmax(1))
     distance = np.abs(Y[:, None] - PHI @ np.asarray(mixture.coefficients).T)
@@ -75,7 +75,7 @@ def test_labels_of_both_rules(mixture):
 
 def test_predict_is_the_mean(mixture):
     expected = PHI @ np.asarray(mixture.coefficients).T @ np.asarray(mixture.weights)
-    np.testing.assert_allclose(found(mixture, PHI, Y)["predict"], expected, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(answers(mixture, PHI, Y)["predict"], expected, rtol=1e-11, atol=1e-13)
 
 
 def test_the_two_rules_differ_where_weights_matter():
@@ -124,7 +124,7 @@ def test_likelihood_and_posterior_of_the_reference_fits(oracles, name):
     fitted = Mixture(
         jnp.array(mle["beta"]), jnp.array(mle["lambda"]), jnp.square(jnp.array(mle["sigma"], dtype=float))
     ).validated()
-    says = found(fitted, phi, y)
+    says = answers(fitted, phi, y)
     np.testing.assert_allclose(says["log_likelihood"], mle["loglik"], rtol=1e-9)
     np.testing.assert_allclose(says["posterior"][:5], mle["posterior_first5"], rtol=1e-6, atol=1e-12)
     np.testing.assert_array_equal(np.bincount(says["map"]), mle["map_counts"])
@@ -159,7 +159,7 @@ def test_misclassification_of_the_symmetric_reference(oracles):
 def test_far_from_every_line_nothing_overflows(mixture, dtype, scale):
     cast = Mixture(*(leaf.astype(dtype) for leaf in mixture))
     phi, y = (jnp.asarray(scale * leaf, dtype) for leaf in (PHI, Y))
-    says = found(cast, phi, y)
+    says = answers(cast, phi, y)
     assert np.isfinite(says["log_likelihood"])
     np.testing.assert_allclose(np.sum(says["posterior"], 1), np.ones(50), rtol=1e-5)
     assert says["posterior"].dtype == says["predict"].dtype == says["log_likelihood"].dtype == dtype

@@ -28,15 +28,15 @@ EXTRAS = {  # which files may import what an extra brings
 
 def names(requirements: list[str]) -> set[str]:
     """Imported names of requirements, those of an extra of this project included."""
-    found = set()
+    packages = set()
     for text in requirements:
         own = re.match(r"jaxmlr\[(.+)\]", text)
         if own:
-            found |= names(PROJECT["project"]["optional-dependencies"][own[1]])
+            packages |= names(PROJECT["project"]["optional-dependencies"][own[1]])
         else:
             name = re.match(r"[\w-]+", text)[0]
-            found.add(MODULES.get(name, name.replace("-", "_")))
-    return found
+            packages.add(MODULES.get(name, name.replace("-", "_")))
+    return packages
 
 
 CORE = names(PROJECT["project"]["dependencies"])
@@ -45,13 +45,13 @@ BY_EXTRA = {extra: names(each) for extra, each in PROJECT["project"]["optional-d
 
 def imported(path: Path) -> set[str]:
     """The foreign packages that a file imports."""
-    found = set()
+    packages = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            packages |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
-    return found - {*sys.stdlib_module_names, "jaxmlr"}
+            packages.add(node.module.partition(".")[0])
+    return packages - {*sys.stdlib_module_names, "jaxmlr"}
 
 
 FILES = {path.relative_to(ROOT / "jaxmlr"): imported(path) for path in (ROOT / "jaxmlr").rglob("*.py")}

@@ -16,16 +16,16 @@ DENSITY = 0.001
 def test_em_raises_its_likelihood_to_a_stationary_point() -> None:
     law = disturbances.contaminated(0.1, 10.0)
     phi, y, _ = simulate(jax.random.key(0), TRUTH, processes.gaussian(), 500, disturbance=law)
-    found = em(phi, y, START, outlier_density=DENSITY, equal_variance=True, tolerance=1e-10)
-    assert found.converged
-    assert np.all(np.diff(found.trace) >= -1e-9)
+    fitted = em(phi, y, START, outlier_density=DENSITY, equal_variance=True, tolerance=1e-10)
+    assert fitted.converged
+    assert np.all(np.diff(fitted.trace) >= -1e-9)
 
     def likelihood(beta: jax.Array, variance: jax.Array) -> jax.Array:
         density = jax.scipy.stats.norm.pdf(y[:, None], phi @ beta.T, jnp.sqrt(variance))
-        return jnp.sum(jnp.log(DENSITY + density @ found.mixture.weights))
+        return jnp.sum(jnp.log(DENSITY + density @ fitted.mixture.weights))
 
-    at = found.mixture.coefficients, found.mixture.noise_variance
-    np.testing.assert_allclose(likelihood(*at), found.log_likelihood, rtol=1e-9)
+    at = fitted.mixture.coefficients, fitted.mixture.noise_variance
+    np.testing.assert_allclose(likelihood(*at), fitted.log_likelihood, rtol=1e-9)
     for slope in jax.grad(likelihood, argnums=(0, 1))(*at):
         np.testing.assert_allclose(slope, 0, atol=1e-4)
 

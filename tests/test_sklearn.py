@@ -107,8 +107,8 @@ def test_a_grid_search_finds_the_number_of_lines(rows):
     x, y, _ = rows
     pipeline = make_pipeline(StandardScaler(), MixtureOfLinearRegressions(random_state=0, method="em"))
     grid = {"mixtureoflinearregressions__n_components": [1, 2]}
-    found = GridSearchCV(pipeline, grid, cv=3).fit(x, y)
-    assert found.best_params_ == {"mixtureoflinearregressions__n_components": 2}
+    search = GridSearchCV(pipeline, grid, cv=3).fit(x, y)
+    assert search.best_params_ == {"mixtureoflinearregressions__n_components": 2}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -123,13 +123,13 @@ def test_a_stream_in_pieces_is_one_scan(rows, method, components, dtype):
     for first, last in itertools.pairwise(cuts):
         model.partial_fit(x[first:last], y[first:last])
         model = pickle.loads(pickle.dumps(model))
-    made = methods.estimator(method, components, options)
+    estimator = methods.estimator(method, components, options)
     seed = int(np.random.RandomState(3).randint(2**31 - 1))
     with jax.enable_x64(dtype == np.float64):
         phi = np.column_stack([np.ones(200, dtype), x])
-        start = made.init(3, jax.random.key(seed), dtype)
-        state, _ = jax.jit(lambda s, p, a: lax.scan(made.step, s, (p, a)))(start, phi, y)
-        wanted = jax.tree.map(np.asarray, made.mixture(state))
+        start = estimator.init(3, jax.random.key(seed), dtype)
+        state, _ = jax.jit(lambda s, p, a: lax.scan(estimator.step, s, (p, a)))(start, phi, y)
+        wanted = jax.tree.map(np.asarray, estimator.mixture(state))
     np.testing.assert_array_equal(model.coef_, wanted.coefficients[:, 1:])
     np.testing.assert_array_equal(model.intercept_, wanted.coefficients[:, 0])
     np.testing.assert_array_equal(model.weights_, wanted.weights)

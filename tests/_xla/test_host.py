@@ -30,10 +30,10 @@ def test_every_core_is_a_device_and_a_loop_is_one_kernel(flags):
     environment = os.environ | {"XLA_FLAGS": flags}
     command = [sys.executable, "-W", "error", "-c", SCRIPT]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    devices, found, one_kernel = done.stdout.splitlines()
+    devices, total, one_kernel = done.stdout.splitlines()
     assert int(devices) == len(os.sched_getaffinity(0))
-    assert found.startswith(flags)
-    assert ("xla_backend_extra_options" in found) == applies("kernel_for_every_array")
+    assert total.startswith(flags)
+    assert ("xla_backend_extra_options" in total) == applies("kernel_for_every_array")
     assert one_kernel == "True"
 
 

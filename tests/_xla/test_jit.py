@@ -62,8 +62,8 @@ def test_one_by_one_is_vmap(axes):
     first = axes[0] if isinstance(axes[0], dict) else {"value": axes[0], "shift": axes[0]}
     start = {"value": drawn(first["value"], ()), "shift": drawn(first["shift"], (2,))}
     limit = drawn(axes[1], ())
-    found, wanted = (jax.vmap(f, in_axes=axes)(start, limit) for f in (one_by_one(halvings), halvings))
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    actual, wanted = (jax.vmap(f, in_axes=axes)(start, limit) for f in (one_by_one(halvings), halvings))
+    jax.tree.map(np.testing.assert_array_equal, actual, wanted)
 
 
 def test_a_batch_is_a_loop_over_its_members():

@@ -61,5 +61,5 @@ def test_batched_matrix_vector_products_are_right():
     """The very computation that jaxlib 0.10.2 gets wrong (jax issue 39103)."""
     rng = np.random.default_rng(0)
     a, x = rng.normal(size=(40_000, 3, 3)).astype("f4"), rng.normal(size=(40_000, 3)).astype("f4")
-    found = jax.jit(jax.vmap(lambda a, x: jnp.sum(a @ x)))(a, x)
-    np.testing.assert_allclose(found, np.einsum("nij,nj->n", a, x), rtol=1e-3, atol=1e-4)
+    actual = jax.jit(jax.vmap(lambda a, x: jnp.sum(a @ x)))(a, x)
+    np.testing.assert_allclose(actual, np.einsum("nij,nj->n", a, x), rtol=1e-3, atol=1e-4)

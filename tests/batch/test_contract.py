@@ -25,20 +25,20 @@ def data(n=60, seed=0, dtype=np.float64):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_fit_is_a_mixture_and_how_it_was_reached(batch_method, dtype):
     phi, y = data(dtype=dtype)
-    found = batch_method(phi, y, KEY)
-    assert isinstance(found, Fit)
-    assert isinstance(found.mixture, Mixture)
-    chex.assert_shape(found.mixture.coefficients, (2, 2))
-    chex.assert_shape(found.mixture.weights, (2,))
-    assert found.mixture.noise_variance.shape in ((), (2,))
-    chex.assert_shape((found.log_likelihood, found.iterations, found.converged), ())
-    chex.assert_shape(found.trace, (51,))
-    chex.assert_type([*found.mixture, found.log_likelihood, found.trace], dtype)
-    chex.assert_type([found.iterations, found.converged], [jnp.int32, jnp.bool_])
-    chex.assert_tree_all_finite(found)
+    fitted = batch_method(phi, y, KEY)
+    assert isinstance(fitted, Fit)
+    assert isinstance(fitted.mixture, Mixture)
+    chex.assert_shape(fitted.mixture.coefficients, (2, 2))
+    chex.assert_shape(fitted.mixture.weights, (2,))
+    assert fitted.mixture.noise_variance.shape in ((), (2,))
+    chex.assert_shape((fitted.log_likelihood, fitted.iterations, fitted.converged), ())
+    chex.assert_shape(fitted.trace, (51,))
+    chex.assert_type([*fitted.mixture, fitted.log_likelihood, fitted.trace], dtype)
+    chex.assert_type([fitted.iterations, fitted.converged], [jnp.int32, jnp.bool_])
+    chex.assert_tree_all_finite(fitted)
     rtol = 1e-4 if dtype == jnp.float32 else 1e-10
-    np.testing.assert_allclose(jnp.sum(found.mixture.weights), 1, rtol=rtol)
-    np.testing.assert_allclose(found.log_likelihood, found.mixture.log_likelihood(phi, y), rtol=rtol)
+    np.testing.assert_allclose(jnp.sum(fitted.mixture.weights), 1, rtol=rtol)
+    np.testing.assert_allclose(fitted.log_likelihood, fitted.mixture.log_likelihood(phi, y), rtol=rtol)
 
 
 def test_it_keeps_the_contract(batch_method):
@@ -55,9 +55,9 @@ LARGE = {
 def test_large_data_leave_the_fit_finite_in_single_precision_too(batch_method, dtype):
     cases = [change(*data(dtype=dtype)) for change in LARGE.values()]
     phi, y = (jnp.stack([jnp.asarray(x, dtype) for x in part]) for part in zip(*cases, strict=True))
-    found = jax.jit(jax.vmap(lambda phi, y: batch_method(phi, y, KEY)))(phi, y)
+    fitted = jax.jit(jax.vmap(lambda phi, y: batch_method(phi, y, KEY)))(phi, y)
     finite = [
-        all(bool(jnp.isfinite(leaf[k]).all()) for leaf in jax.tree.leaves(found)) for k in range(len(cases))
+        all(bool(jnp.isfinite(leaf[k]).all()) for leaf in jax.tree.leaves(fitted)) for k in range(len(cases))
     ]
     assert [name for name, fine in zip(LARGE, finite, strict=True) if not fine] == []
 
@@ -69,11 +69,11 @@ def test_integers_are_numbers(batch_method, wide):
     phi = rng.integers(-9, 10, size=(60, 2))
     y = rng.choice([-1, 1], 60) * (phi @ np.array([1, -2])) + rng.integers(-1, 2, size=60)
     with jax.enable_x64(wide):
-        found = batch_method(phi, y.tolist(), KEY)
+        fitted = batch_method(phi, y.tolist(), KEY)
         dtype = np.float64 if wide else np.float32
         wanted = batch_method(phi.astype(dtype), y.astype(dtype), KEY)
-    assert found.log_likelihood.dtype == dtype
-    chex.assert_trees_all_equal(found, wanted)
+    assert fitted.log_likelihood.dtype == dtype
+    chex.assert_trees_all_equal(fitted, wanted)
 
 
 EMPTY = {

@@ -17,11 +17,11 @@ OPTIMA = [
 FLEXMIX = [name for name in OPTIMA if "equalvar" not in name]  # it has no common variance
 
 
-def assert_same(found, wanted, rtol):
+def assert_same(actual, wanted, rtol):
     scale = np.abs(wanted.coefficients).max()
-    assert_allclose(found.coefficients, wanted.coefficients, rtol=rtol, atol=rtol * scale)
-    assert_allclose(found.weights, wanted.weights, rtol=rtol)
-    assert_allclose(np.sqrt(found.noise_variance), np.sqrt(wanted.noise_variance), rtol=rtol)
+    assert_allclose(actual.coefficients, wanted.coefficients, rtol=rtol, atol=rtol * scale)
+    assert_allclose(actual.weights, wanted.weights, rtol=rtol)
+    assert_allclose(np.sqrt(actual.noise_variance), np.sqrt(wanted.noise_variance), rtol=rtol)
 
 
 @pytest.mark.parametrize("name", OPTIMA)

@@ -54,8 +54,8 @@ SIMULATED = {"imbalanced": (imbalanced, RARE), "ordered_stream": (ordered_stream
 
 
 def reached(phi, y, components, best, calls):
-    found = [float(fit(phi, y, components, jax.random.key(k)).log_likelihood) for k in range(calls)]
-    return sum(abs(value - best) < 1e-6 * abs(best) for value in found)
+    likelihoods = [float(fit(phi, y, components, jax.random.key(k)).log_likelihood) for k in range(calls)]
+    return sum(abs(value - best) < 1e-6 * abs(best) for value in likelihoods)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in SIMULATED])
@@ -80,8 +80,8 @@ def test_random_partitions_alone_fail_on_the_stream():
     best = em(phi, y, CROSSING).log_likelihood
     keys = jax.random.split(jax.random.key(0), 20)
     pool = jax.vmap(lambda key: random_partition(key, data_of(phi, y), 2))(keys)
-    found = jax.vmap(lambda start: em(phi, y, start, max_iterations=300).log_likelihood)(pool)
-    assert np.all(found < best - 100)
+    likelihoods = jax.vmap(lambda start: em(phi, y, start, max_iterations=300).log_likelihood)(pool)
+    assert np.all(likelihoods < best - 100)
 
 
 @pytest.mark.slow
@@ -95,10 +95,10 @@ def test_spurious_optimum_is_refused():
     trap = Mixture(np.array([[0.3, 4.0], [0.0, 0.0]]), np.array([0.07, 0.93]), np.array([1e-8, 4.0]))
     spurious = em(phi, y, trap)
     kinds = {"random_lines": 20, "spread_lines": 5}
-    found = fit(phi, y, 2, jax.random.key(0), starts=kinds)
-    assert float(spurious.log_likelihood) > float(found.log_likelihood)
-    assert float(jnp.min(found.mixture.noise_variance)) > 0.1
-    assert bool(found.converged)
+    fitted = fit(phi, y, 2, jax.random.key(0), starts=kinds)
+    assert float(spurious.log_likelihood) > float(fitted.log_likelihood)
+    assert float(jnp.min(fitted.mixture.noise_variance)) > 0.1
+    assert bool(fitted.converged)
 
 
 @pytest.mark.slow

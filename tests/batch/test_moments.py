@@ -51,8 +51,8 @@ def expected(data, mixture, outlier_density=0.0, hard=False):
     return (*moments(phi, error, weight[:, None] * r), likelihood)
 
 
-def check(found, wanted, dtype):
-    for name, one, other in zip(found._fields[:5], found[:5], wanted, strict=True):
+def check(actual, wanted, dtype):
+    for name, one, other in zip(actual._fields[:5], actual[:5], wanted, strict=True):
         assert one.dtype == dtype
         scale = np.max(np.abs(other), axis=tuple(range(1, np.ndim(other))), keepdims=True)
         assert_allclose(one, other, rtol=0, atol=TOLERANCE[dtype] * scale.max(), err_msg=name)
@@ -76,9 +76,9 @@ def test_the_e_steps(n, d, components, dtype):
 def test_a_posterior_that_is_given(n):
     (phi, y, weight), _ = problem(n, 4, 3, np.float64)
     posterior = np.random.default_rng(1).dirichlet(np.ones(3), size=n)
-    found = steps.given(pack(*map(jnp.asarray, (phi, y, weight))), tiled(jnp.asarray(posterior)))
+    sums = steps.given(pack(*map(jnp.asarray, (phi, y, weight))), tiled(jnp.asarray(posterior)))
     wanted = moments(phi, np.repeat(y[:, None], 3, axis=1), weight[:, None] * posterior)
-    check(found, (*wanted, 0.0), np.float64)
+    check(sums, (*wanted, 0.0), np.float64)
 
 
 def test_gram_matrices_are_exactly_symmetric():
@@ -106,5 +106,5 @@ def test_rows_keep_their_order_and_are_padded_with_zeros(n, backend, monkeypatch
 def test_log_density_is_the_mixtures():
     data, mixture = problem(300, 3, 2, np.float64)
     rows = pack(*map(jnp.asarray, data))
-    found = jax.lax.map(lambda part: jnp.sum(part.weight * steps.log_density(part, mixture)), rows)
-    assert_allclose(np.sum(found), expected(data, mixture)[-1], rtol=1e-12)
+    actual = jax.lax.map(lambda part: jnp.sum(part.weight * steps.log_density(part, mixture)), rows)
+    assert_allclose(np.sum(actual), expected(data, mixture)[-1], rtol=1e-12)

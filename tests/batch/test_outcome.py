@@ -137,6 +137,6 @@ def test_squares_out_of_range_are_not_convergence(scale):
 
 
 def test_fits_made_by_hand_have_words_too():
-    made = Fit(START, jnp.zeros(()), jnp.zeros(1), jnp.zeros((), jnp.int32), jnp.asarray(True))
-    assert made.result == "converged"
-    assert made._replace(converged=jnp.asarray(False)).result == "ran out of steps"
+    fit = Fit(START, jnp.zeros(()), jnp.zeros(1), jnp.zeros((), jnp.int32), jnp.asarray(True))
+    assert fit.result == "converged"
+    assert fit._replace(converged=jnp.asarray(False)).result == "ran out of steps"

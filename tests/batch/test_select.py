@@ -53,18 +53,18 @@ def test_bootstrap_rejects_one_component_and_keeps_its_own():
     assert np.all(test.simulated > -1e-6)
 
 
-def made(likelihood, spurious=False):
+def fit_with(likelihood, spurious=False):
     ending = jnp.int32(BITS["spurious"] if spurious else 0)
     return Fit(TRUTH, likelihood, jnp.zeros(1), jnp.int32(3), jnp.asarray(True), ending=ending)
 
 
 def test_a_refused_fit_is_not_the_best_one():
-    fits = [made(-10.0), made(-5.0, spurious=True), made(-9.0)]
+    fits = [fit_with(-10.0), fit_with(-5.0, spurious=True), fit_with(-9.0)]
     assert _least(jnp.array([3.0, 1.0, 2.0]), fits) is fits[2]
-    assert _least(jnp.array([3.0, 1.0]), [made(-1.0, True), made(-2.0, True)]).log_likelihood == -2.0
+    assert _least(jnp.array([3.0, 1.0]), [fit_with(-1.0, True), fit_with(-2.0, True)]).log_likelihood == -2.0
 
 
 def test_it_is_said_where_the_likelihood_falls_with_more_components():
-    _warn_where_likelihood_falls((1, 2, 3), [made(-10.0), made(-8.0, spurious=True), made(-9.0)])
+    _warn_where_likelihood_falls((1, 2, 3), [fit_with(-10.0), fit_with(-8.0, spurious=True), fit_with(-9.0)])
     with pytest.warns(RuntimeWarning, match="falls from -10 with 1 components to -11 with 2"):
-        _warn_where_likelihood_falls((2, 1), [made(-11.0), made(-10.0)])
+        _warn_where_likelihood_falls((2, 1), [fit_with(-11.0), fit_with(-10.0)])

@@ -55,9 +55,9 @@ def test_a_narrow_minority_is_found(n, weight, sigma):
 @pytest.mark.slow
 def test_a_narrow_minority_is_found_from_nothing():
     phi, y, truth = crossing(500, 0.1, 0.06)
-    found = fit(phi, y, 2, jax.random.key(0), starts=KINDS)
-    assert found.result == "converged"
-    assert_allclose(found.log_likelihood, em(phi, y, truth).log_likelihood, rtol=1e-9)
+    fitted = fit(phi, y, 2, jax.random.key(0), starts=KINDS)
+    assert fitted.result == "converged"
+    assert_allclose(fitted.log_likelihood, em(phi, y, truth).log_likelihood, rtol=1e-9)
 
 
 def test_rows_on_an_exact_line_are_a_component():
@@ -131,9 +131,9 @@ def test_a_component_that_noise_makes_is_refused():
 def test_weights_and_their_multiples_are_one_fit():
     phi, y, _ = crossing(200, 0.2, 0.05)
     weight = np.random.default_rng(1).uniform(0.5, 2, 200)
-    found = fit(phi, y, 2, jax.random.key(0), starts=KINDS, row_weights=weight)
+    fitted = fit(phi, y, 2, jax.random.key(0), starts=KINDS, row_weights=weight)
     for factor in (1 / np.sum(weight), 1e6):
         scaled = fit(phi, y, 2, jax.random.key(0), starts=KINDS, row_weights=factor * weight)
-        jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-6), scaled.mixture, found.mixture)
-        assert_allclose(scaled.log_likelihood, factor * found.log_likelihood, rtol=1e-9)
-        assert (scaled.result, int(scaled.agreed)) == (found.result, int(found.agreed))
+        jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-6), scaled.mixture, fitted.mixture)
+        assert_allclose(scaled.log_likelihood, factor * fitted.log_likelihood, rtol=1e-9)
+        assert (scaled.result, int(scaled.agreed)) == (fitted.result, int(fitted.agreed))

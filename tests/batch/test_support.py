@@ -56,7 +56,7 @@ def test_ordinary_fits_have_no_such_coefficient():
 @pytest.mark.slow
 def test_such_a_coefficient_is_marked_and_has_no_interval():
     phi, y, truth = with_dummy(2)
-    found = fit(phi, y, 2, jax.random.key(0), starts={"spread_lines": 4, "sequential_robust": 4})
-    assert found.result == "converged; a coefficient rests on fewer than five rows"
+    fitted = fit(phi, y, 2, jax.random.key(0), starts={"spread_lines": 4, "sequential_robust": 4})
+    assert fitted.result == "converged; a coefficient rests on fewer than five rows"
     errors = standard_errors(em(phi, y, truth), phi, y)
     np.testing.assert_array_equal(np.isnan(errors.coefficients), [[False] * 3, [False, False, True]])

@@ -82,17 +82,17 @@ def test_flexmix(panel, name):
     terms = {"groups": panel.groups} if "grouped" in name else {}
     if "gated" in name:
         terms["concomitant"] = panel.gate
-    found = em(panel.phi, panel.y, panel.start, ddof=3, **EXACT, **terms)
-    assert_allclose(found.log_likelihood, wanted["loglik"], rtol=1e-9)
-    assert_allclose(found.mixture.coefficients, wanted["beta"], rtol=1e-5)
-    assert_allclose(found.mixture.weights, wanted["lambda"], rtol=1e-5)
+    fitted = em(panel.phi, panel.y, panel.start, ddof=3, **EXACT, **terms)
+    assert_allclose(fitted.log_likelihood, wanted["loglik"], rtol=1e-9)
+    assert_allclose(fitted.mixture.coefficients, wanted["beta"], rtol=1e-5)
+    assert_allclose(fitted.mixture.weights, wanted["lambda"], rtol=1e-5)
     if "gated" in name:
-        assert_allclose(found.gate, wanted["gate"], rtol=1e-3)
-    assert_allclose(np.sqrt(found.mixture.noise_variance), wanted["sigma"], rtol=1e-5)
-    assert_allclose(bic(found, 300), wanted["BIC"], rtol=1e-9)
-    each = posterior(found, panel.phi, panel.y, **terms)
+        assert_allclose(fitted.gate, wanted["gate"], rtol=1e-3)
+    assert_allclose(np.sqrt(fitted.mixture.noise_variance), wanted["sigma"], rtol=1e-5)
+    assert_allclose(bic(fitted, 300), wanted["BIC"], rtol=1e-9)
+    each = posterior(fitted, panel.phi, panel.y, **terms)
     assert_allclose(each[:3], wanted["posterior_first3"], rtol=1e-4, atol=1e-12)
-    assert_allclose(icl(found, panel.phi, panel.y, **terms), wanted["ICL"], rtol=1e-7)
+    assert_allclose(icl(fitted, panel.phi, panel.y, **terms), wanted["ICL"], rtol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["known", "both", "weighted"])
@@ -105,20 +105,20 @@ def test_derivatives(panel, name):
         "weighted": {"groups": panel.groups},
     }[name]
     weight = np.resize([1.0, 2.0, 0.5], 300) if name == "weighted" else None
-    found = em(panel.phi, panel.y, panel.start, row_weights=weight, **EXACT, **terms)
-    assert np.all(np.diff(found.trace) > -1e-9)
-    assert found.result == "converged"
+    fitted = em(panel.phi, panel.y, panel.start, row_weights=weight, **EXACT, **terms)
+    assert np.all(np.diff(fitted.trace) > -1e-9)
+    assert fitted.result == "converged"
     written = dict(terms, weight=weight)
     if name == "both":
         common = [anchored(panel)[panel.groups == g].all(axis=0) for g in np.unique(panel.groups)]
         written["known"] = np.array(common)
-    theta = point(found.mixture)
-    assert_allclose(found.log_likelihood, log_likelihood(theta, panel, **written), rtol=1e-12)
+    theta = point(fitted.mixture)
+    assert_allclose(fitted.log_likelihood, log_likelihood(theta, panel, **written), rtol=1e-12)
     assert_allclose(jax.grad(log_likelihood)(theta, panel, **written), 0, atol=1e-5)
     inverse = jnp.linalg.inv(-jax.hessian(log_likelihood)(theta, panel, **written))
-    errors = standard_errors(found, panel.phi, panel.y, row_weights=weight, **terms)
+    errors = standard_errors(fitted, panel.phi, panel.y, row_weights=weight, **terms)
     assert_allclose(errors.coefficients.ravel(), jnp.sqrt(jnp.diag(inverse))[:6], rtol=1e-6)
-    share = found.mixture.weights[0]
+    share = fitted.mixture.weights[0]
     assert_allclose(errors.weights[0], share * (1 - share) * jnp.sqrt(inverse[6, 6]), rtol=1e-6)
 
 
@@ -128,8 +128,8 @@ def test_gate_derivatives(panel, form):
     """Standard errors of alpha are those of the likelihood as it is written."""
     terms = {"concomitant": panel.gate} | ({"groups": panel.groups} if form == "grouped" else {})
     weight = np.resize([1.0, 2.0, 0.5], 300)
-    found = em(panel.phi, panel.y, panel.start, row_weights=weight, **EXACT, **terms)
-    assert np.all(np.diff(found.trace) > -1e-9)
+    fitted = em(panel.phi, panel.y, panel.start, row_weights=weight, **EXACT, **terms)
+    assert np.all(np.diff(fitted.trace) > -1e-9)
     groups = panel.groups if form == "grouped" else np.arange(300)
     members = jnp.asarray(groups[None, :] == np.unique(groups)[:, None], float)
     first = np.unique(groups, return_index=True)[1]
@@ -143,31 +143,31 @@ def test_gate_derivatives(panel, form):
             return jnp.sum(jax.nn.logsumexp(members @ (weight[:, None] * density) + share, axis=1))
         return jnp.sum(weight * jax.nn.logsumexp(density + share, axis=1))
 
-    beta, _, variance = found.mixture
-    theta = jnp.concatenate([beta.ravel(), jnp.log(variance), found.gate[1]])
-    assert_allclose(found.log_likelihood, written(theta), rtol=1e-12)
+    beta, _, variance = fitted.mixture
+    theta = jnp.concatenate([beta.ravel(), jnp.log(variance), fitted.gate[1]])
+    assert_allclose(fitted.log_likelihood, written(theta), rtol=1e-12)
     assert_allclose(jax.grad(written)(theta), 0, atol=1e-5)
     errors = jnp.sqrt(jnp.diag(jnp.linalg.inv(-jax.hessian(written)(theta))))
-    matrix = covariance(found, panel.phi, panel.y, row_weights=weight, **terms)
-    assert_allclose(gate_errors(found, matrix)[1], errors[8:], rtol=1e-6)
+    matrix = covariance(fitted, panel.phi, panel.y, row_weights=weight, **terms)
+    assert_allclose(gate_errors(fitted, matrix)[1], errors[8:], rtol=1e-6)
     assert_allclose(jnp.sqrt(jnp.diag(matrix))[:6], errors[:6], rtol=1e-6)
     unit_weight = np.ones(60) if form == "grouped" else weight
-    shares = prior(found, panel.gate[first])
-    assert_allclose(found.mixture.weights, np.average(shares, axis=0, weights=unit_weight), rtol=1e-12)
+    shares = prior(fitted, panel.gate[first])
+    assert_allclose(fitted.mixture.weights, np.average(shares, axis=0, weights=unit_weight), rtol=1e-12)
 
 
 def test_gate_that_separates_stays_finite(panel):
     """Here alpha has no maximum: the step shrinks with what it gains, and the likelihood never falls."""
     apart = np.column_stack([np.ones(300), np.where(panel.labels == 1, 30.0, -30.0)])
     known = np.eye(2, dtype=bool)[panel.labels]
-    found = em(panel.phi, panel.y, panel.start, concomitant=apart, known=known, tolerance=1e-6)
-    assert found.result == "converged"
-    assert np.all(np.isfinite(found.gate))
-    assert np.all(np.diff(found.trace) > -1e-9)
-    assert_allclose(prior(found, apart)[np.arange(300), panel.labels], 1, atol=1e-5)
+    fitted = em(panel.phi, panel.y, panel.start, concomitant=apart, known=known, tolerance=1e-6)
+    assert fitted.result == "converged"
+    assert np.all(np.isfinite(fitted.gate))
+    assert np.all(np.diff(fitted.trace) > -1e-9)
+    assert_allclose(prior(fitted, apart)[np.arange(300), panel.labels], 1, atol=1e-5)
     assert_allclose(
-        predict(found, panel.phi, apart),
-        found.mixture.lines(panel.phi)[np.arange(300), panel.labels],
+        predict(fitted, panel.phi, apart),
+        fitted.mixture.lines(panel.phi)[np.arange(300), panel.labels],
         atol=1e-3,
     )
 
@@ -191,8 +191,8 @@ def test_gate_cures_the_bias_of_labels_that_depend_on_the_regressors():
     truth = np.array([[-1, 0.5], [1, 1.0]])
     error = {}
     for name, terms in (("plain", {}), ("gated", {"concomitant": phi})):
-        found = fit(phi, y, 2, jax.random.key(0), starts={"spread_lines": 8}, **terms)
-        beta = np.asarray(found.mixture.coefficients)
+        fitted = fit(phi, y, 2, jax.random.key(0), starts={"spread_lines": 8}, **terms)
+        beta = np.asarray(fitted.mixture.coefficients)
         error[name] = min(np.abs(beta - truth).max(), np.abs(beta[::-1] - truth).max())
     assert error["gated"] < 0.25 < error["plain"], error
 
@@ -204,8 +204,8 @@ def test_groups_of_one_row_are_rows(panel):
     assert_allclose(point(other.mixture), point(one.mixture), rtol=1e-8)
     for form in ("observed", "sandwich"):
         wanted = standard_errors(one, panel.phi, panel.y, form=form)
-        found = standard_errors(other, panel.phi, panel.y, form=form, groups=np.arange(300)[::-1])
-        assert_allclose(found.coefficients, wanted.coefficients, rtol=1e-6)
+        errors = standard_errors(other, panel.phi, panel.y, form=form, groups=np.arange(300)[::-1])
+        assert_allclose(errors.coefficients, wanted.coefficients, rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -213,38 +213,38 @@ def test_what_is_masked_tells_nothing(panel):
     mask = np.resize([True, True, True, True, False], 300)
     phi = np.where(mask[:, None], panel.phi, np.nan)
     terms = {"known": anchored(panel), "groups": panel.groups}
-    found = em(phi, panel.y, panel.start, mask=mask, **terms, **EXACT)
+    fitted = em(phi, panel.y, panel.start, mask=mask, **terms, **EXACT)
     kept = {name: value[mask] for name, value in terms.items()}
     wanted = em(panel.phi[mask], panel.y[mask], panel.start, **kept, **EXACT)
-    assert_allclose(found.log_likelihood, wanted.log_likelihood, rtol=1e-12)
-    assert_allclose(point(found.mixture), point(wanted.mixture), rtol=1e-8)
+    assert_allclose(fitted.log_likelihood, wanted.log_likelihood, rtol=1e-12)
+    assert_allclose(point(fitted.mixture), point(wanted.mixture), rtol=1e-8)
 
 
 def test_all_labels_known_is_least_squares_in_each(panel):
     known = np.eye(2, dtype=bool)[panel.labels]
-    found = em(panel.phi, panel.y, panel.start, known=known, tolerance=1e-10)
+    fitted = em(panel.phi, panel.y, panel.start, known=known, tolerance=1e-10)
     for k in (0, 1):
         own = panel.labels == k
         wanted = np.linalg.lstsq(panel.phi[own], panel.y[own], rcond=None)[0]
-        assert_allclose(found.mixture.coefficients[k], wanted, rtol=1e-9)
-    assert_allclose(found.mixture.weights, np.bincount(panel.labels) / 300, rtol=1e-12)
+        assert_allclose(fitted.mixture.coefficients[k], wanted, rtol=1e-9)
+    assert_allclose(fitted.mixture.weights, np.bincount(panel.labels) / 300, rtol=1e-12)
 
 
 @pytest.mark.slow
 def test_fit_names_components_by_the_labels_and_finds_the_grouped_optimum(panel):
     known = anchored(panel)
     wanted = em(panel.phi, panel.y, panel.start, known=known, **EXACT)
-    found = fit(panel.phi, panel.y, 2, jax.random.key(0), known=known)
-    assert_allclose(found.mixture.coefficients, wanted.mixture.coefficients, atol=1e-5)
+    fitted = fit(panel.phi, panel.y, 2, jax.random.key(0), known=known)
+    assert_allclose(fitted.mixture.coefficients, wanted.mixture.coefficients, atol=1e-5)
     turned = fit(panel.phi, panel.y, 2, jax.random.key(1), known=known[:, ::-1])
     assert_allclose(turned.mixture.coefficients, wanted.mixture.coefficients[::-1], atol=1e-5)
     wanted = em(panel.phi, panel.y, panel.start, groups=panel.groups, **EXACT)
     chosen = select(panel.phi, panel.y, jax.random.key(0), (2,), groups=panel.groups)
     assert_allclose(chosen.best.log_likelihood, wanted.log_likelihood, rtol=1e-9)
     # a sample of the rows has whole groups
-    found = fit(panel.phi, panel.y, 2, jax.random.key(0), groups=panel.groups, sample=200)
-    assert_allclose(found.log_likelihood, wanted.log_likelihood, rtol=1e-9)
-    assert_allclose(aic(found), aic(wanted), rtol=1e-9)
+    fitted = fit(panel.phi, panel.y, 2, jax.random.key(0), groups=panel.groups, sample=200)
+    assert_allclose(fitted.log_likelihood, wanted.log_likelihood, rtol=1e-9)
+    assert_allclose(aic(fitted), aic(wanted), rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -186,13 +186,13 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(call, study_file, 
 
 
 def test_a_probed_block_is_kept_by_the_next_run(call, study_file, tmp_path, monkeypatch):
-    found = iter([2, 4])
-    monkeypatch.setattr("jaxmlr.study.compute.probe.block_size", lambda study: next(found))
+    sizes = iter([2, 4])
+    monkeypatch.setattr("jaxmlr.study.compute.probe.block_size", lambda study: next(sizes))
     for _ in range(2):
         status, _, err = call("run", study_file, "--out", tmp_path / "out", "--block", "probe", "--quiet")
         assert (status, err) == (0, "")
     assert load(tmp_path / "out").attrs["block"] == 2
-    assert next(found) == 4
+    assert next(sizes) == 4
     refused(*call("run", study_file, "--out", tmp_path / "new", "--block", "many"), "block must be")
 
 
@@ -381,12 +381,12 @@ assert jaxmlr.two_step(1.0).init(2).direction.shape == (2,)
 
 
 def test_bench_prints_one_json_object(call, monkeypatch):
-    found = {"trial_steps_per_second": 12345, "mean_squared_error": 0.5}
+    figures = {"trial_steps_per_second": 12345, "mean_squared_error": 0.5}
     asked = []
-    monkeypatch.setattr("jaxmlr.cli.bench.bench", lambda *args: asked.append(args) or found)
+    monkeypatch.setattr("jaxmlr.cli.bench.bench", lambda *args: asked.append(args) or figures)
     status, out, err = call("bench", "--dim", 2, "--trials", 8, "--steps", 5, "--block", 4, "--json")
     assert (status, err) == (0, "")
-    assert json.loads(out) == found
+    assert json.loads(out) == figures
     status, out, _ = call("bench")
     assert "12,345" in out
     assert asked == [(2, 8, 5, 4), (3, 8192, 10_000, None)]

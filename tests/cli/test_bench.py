@@ -18,19 +18,19 @@ def test_it_says_what_was_run_how_fast_and_how_wrong(monkeypatch):
         return seen[-1][1]
 
     monkeypatch.setattr(module, "run_study", running)
-    found = bench(dim=2, trials=6, steps=30, block=6)
+    figures = bench(dim=2, trials=6, steps=30, block=6)
     ((study, results),) = seen
-    assert (found["dim"], found["trials"], found["steps"], found["block"]) == (2, 6, 30, 6)
-    assert (found["seconds"] > 0, found["compile_seconds"] > 0) == (True, True)
-    assert found["trial_steps_per_second"] > 0
+    assert (figures["dim"], figures["trials"], figures["steps"], figures["block"]) == (2, 6, 30, 6)
+    assert (figures["seconds"] > 0, figures["compile_seconds"] > 0) == (True, True)
+    assert figures["trial_steps_per_second"] > 0
     np.testing.assert_allclose(study.problem.coefficients, [0.75, 1.5])
     assert (study.problem.p, study.recorded.tolist()) == (0.6, [30])
     last = results.isel(estimator=0, step=-1)
     second_moment = (
         float(last["coefficient_error_mean"]) ** 2 + 5 / 6 * float(last["coefficient_error_sd"]) ** 2
     )
-    np.testing.assert_allclose(found["mean_squared_error"], second_moment, rtol=1e-12)
-    assert found["cramer_rao_bound"] > 0
+    np.testing.assert_allclose(figures["mean_squared_error"], second_moment, rtol=1e-12)
+    assert figures["cramer_rao_bound"] > 0
 
 
 @pytest.mark.parametrize("bad", [{"trials": 0}, {"steps": 0}, {"block": 0}])
@@ -50,11 +50,11 @@ def test_the_error_is_that_of_the_same_work_by_hand(monkeypatch):
 
     monkeypatch.setattr(module, "run_study", running)
     trials = 1024
-    found = bench(dim=3, trials=trials, steps=10_000)
+    figures = bench(dim=3, trials=trials, steps=10_000)
     spread = float(kept[0]["coefficient_error_sd"].isel(estimator=0, step=-1))
     mean = float(kept[0]["coefficient_error_mean"].isel(estimator=0, step=-1))
     # By the delta method the square's standard deviation is 2 mean sd, up to the spread's own square.
     deviation = 2 * mean * spread + math.sqrt(2) * spread**2
     error = deviation * math.sqrt(1 / trials + 1 / 4096)
     assert error < 0.05
-    assert abs(found["mean_squared_error"] - 0.55828) < 4 * error
+    assert abs(figures["mean_squared_error"] - 0.55828) < 4 * error

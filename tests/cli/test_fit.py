@@ -48,11 +48,11 @@ def test_finds_the_lines_and_writes_what_it_found(fit, two_lines, tmp_path):
     status, printed, errors = fit(two_lines, "--formula", "y ~ x", "--components", "1:3", "--out", out)
     assert (status, errors) == (0, "")
     assert "y ~ x: 118 rows used, 2 left out" in printed
-    found = pd.read_csv(out / "coefficients.csv").set_index(["component", "term"])
-    assert found.index.get_level_values("component").max() == 2
+    table = pd.read_csv(out / "coefficients.csv").set_index(["component", "term"])
+    assert table.index.get_level_values("component").max() == 2
     wanted = {(1, "Intercept"): 4, (1, "x"): -1, (2, "Intercept"): 1, (2, "x"): 2, (1, "sigma"): 0.3}
     for place, value in wanted.items():
-        row = found.loc[place]
+        row = table.loc[place]
         assert abs(row["estimate"] - value) < 4 * row["standard_error"]
         assert row["lower"] < row["estimate"] < row["upper"]
         assert row["standard_error"] < 0.15
@@ -104,13 +104,15 @@ def test_a_recursive_method_takes_the_rows_in_their_order(fit, call, tmp_path):
     )
     assert status == 0
     assert "3,000 rows used" in printed
-    found = pd.read_csv(out / "coefficients.csv").set_index("term")["estimate"]
+    estimates = pd.read_csv(out / "coefficients.csv").set_index("term")["estimate"]
     wanted = np.linalg.lstsq(np.column_stack([np.ones(3000), x]), frame["y"])[0]
-    np.testing.assert_allclose(found[["Intercept", "u", "v"]], wanted, rtol=0.02)
+    np.testing.assert_allclose(estimates[["Intercept", "u", "v"]], wanted, rtol=0.02)
     status, predicted, _ = call("predict", out, tmp_path / "stream.parquet")
     assert status == 0
     mean = pd.read_csv(io.StringIO(predicted))["mean"]
-    np.testing.assert_allclose(mean, np.column_stack([np.ones(3000), x]) @ found.to_numpy()[:3], rtol=1e-12)
+    np.testing.assert_allclose(
+        mean, np.column_stack([np.ones(3000), x]) @ estimates.to_numpy()[:3], rtol=1e-12
+    )
     labels = pd.read_csv(out / "labels.csv")
     assert labels["row"].tolist() == list(range(1, 3001))
     assert set(labels["label"]) == {1}
@@ -160,12 +162,12 @@ def test_reaches_what_r_finds(fit, oracles, tmp_path, name, formula):
         np.testing.assert_allclose(criteria["log_likelihood"], wanted["mle"]["loglik"], rtol=1e-8)
         np.testing.assert_allclose(criteria["bic"], wanted["mle"]["BIC"], rtol=1e-8)
         np.testing.assert_allclose(criteria["icl"], wanted["mle"]["ICL_map"], rtol=1e-4)
-    found = pd.read_csv(out / "coefficients.csv")
-    beta = found[~found["term"].isin(["weight", "sigma"])]
+    table = pd.read_csv(out / "coefficients.csv")
+    beta = table[~table["term"].isin(["weight", "sigma"])]
     order = np.argsort(wanted["mle"]["lambda"])[::-1]  # from the heaviest
     lines, sigma = (np.asarray(wanted["mle"][name])[order] for name in ("beta", "sigma"))
     np.testing.assert_allclose(beta["estimate"], np.ravel(lines), rtol=2e-4, atol=1e-5)
-    np.testing.assert_allclose(found.loc[found["term"] == "sigma", "estimate"], sigma, rtol=1e-4)
+    np.testing.assert_allclose(table.loc[table["term"] == "sigma", "estimate"], sigma, rtol=1e-4)
     errors = np.ravel(np.asarray(wanted["observed_information"]["se_beta"])[order])
     np.testing.assert_allclose(beta["standard_error"], errors, rtol=1e-3)
 
@@ -307,25 +309,25 @@ def test_weights_count_and_an_offset_is_added(call, two_lines, tmp_path):
     frame.to_csv(tmp_path / "counts.csv", index=False)
     repeated.assign(y=repeated["y"] + 3, by=3).to_csv(tmp_path / "repeated.csv", index=False)
 
-    def found(name, *options):
+    def fitted(name, *options):
         status, printed, errors = call("fit", tmp_path / name, "--response", "y", "--json", *options)
         assert (status, errors) == (0, "")
         answer = json.loads(printed)
         return answer, pd.DataFrame(answer["coefficients"])
 
-    counted, a = found("counts.csv", "--weights", "n", "--weights-are", "counts")
-    plain, b = found("repeated.csv", "--offset", "by")
+    counted, a = fitted("counts.csv", "--weights", "n", "--weights-are", "counts")
+    plain, b = fitted("repeated.csv", "--offset", "by")
     pd.testing.assert_frame_equal(a, b, rtol=1e-6)
     np.testing.assert_allclose(counted["log_likelihood"], plain["log_likelihood"], rtol=1e-9)
     assert counted["criteria"][0]["bic"] == pytest.approx(plain["criteria"][0]["bic"], rel=1e-9)
     assert counted["left_out"] == 0
-    _, c = found("counts.csv", "--weights", "n")
-    _, d = found("scaled.csv", "--weights", "n")
+    _, c = fitted("counts.csv", "--weights", "n")
+    _, d = fitted("scaled.csv", "--weights", "n")
     pd.testing.assert_frame_equal(c, d, rtol=1e-6)
     np.testing.assert_allclose(c["estimate"], a["estimate"], rtol=1e-6)
     used = (frame["n"] > 0).sum()
     share = np.sqrt(frame["n"].sum() / used)
     np.testing.assert_allclose(c["standard_error"], a["standard_error"] * share, rtol=1e-5)
-    _, e = found("counts.csv", "--weights", "n", "--weights-are", "sampling")
+    _, e = fitted("counts.csv", "--weights", "n", "--weights-are", "sampling")
     np.testing.assert_allclose(e["estimate"], c["estimate"], rtol=1e-12)
     assert (e["standard_error"] != c["standard_error"]).all()

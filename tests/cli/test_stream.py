@@ -44,13 +44,13 @@ def test_a_stream_that_is_stopped_goes_on_bit_for_bit(tmp_path):
 
 @pytest.mark.slow
 def test_json_lines_and_gaps():
-    found = [
+    printed = [
         json.loads(line) for line in stream([*feed(3), "1.5,", "x,2"], "--format", "json").stdout.splitlines()
     ]
-    assert [each["row"] for each in found] == [1, 2, 3, 4, 5]
-    assert found[3]["label"] is None
-    assert found[3]["prediction"] is not None
-    assert found[4]["prediction"] is None
+    assert [each["row"] for each in printed] == [1, 2, 3, 4, 5]
+    assert printed[3]["label"] is None
+    assert printed[3]["prediction"] is not None
+    assert printed[4]["prediction"] is None
 
 
 @pytest.mark.slow

@@ -61,8 +61,8 @@ def test_parameters_may_be_traced() -> None:
         law = disturbances.student_t(df)
         return jnp.std(simulate(jax.random.key(3), ONE, processes.gaussian(), 200, disturbance=law).y)
 
-    found = jax.vmap(spread)(jnp.array([3.0, 10.0]))
-    np.testing.assert_allclose(found, [spread(jnp.asarray(3.0)), spread(jnp.asarray(10.0))])
+    spreads = jax.vmap(spread)(jnp.array([3.0, 10.0]))
+    np.testing.assert_allclose(spreads, [spread(jnp.asarray(3.0)), spread(jnp.asarray(10.0))])
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ assert named and {{*",".join(named).split(",")}} <= {{*extras}}, named
 
 def blocks(path: Path, *languages: str) -> list[str]:
     """The blocks of code of a page in some languages."""
-    found = re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [text for language, text in found if language in languages]
+    fenced = re.findall(r"^```(\w+)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for language, text in fenced if language in languages]
 
 
 def pages(*languages: str) -> list[object]:

@@ -31,27 +31,27 @@ def test_numbers_are_those_of_the_whole_data() -> None:
     phi, y, _ = simulate(jax.random.key(1), TRUTH, processes.decaying_ar(), 700)
     method = two_step(1.0, bound=1.2)
     state, info = run(diagnosed(method), phi, y)
-    found = diagnostics.report(state)
+    report = diagnostics.report(state)
 
     def least(n: int) -> np.ndarray:
         return np.linalg.eigvalsh(np.asarray(phi[:n]).T @ np.asarray(phi[:n]))[0]
 
     # n = 700: powers of 8 behind it are 512 and 64.
-    np.testing.assert_allclose(found.excitation, least(700), rtol=1e-10)
+    np.testing.assert_allclose(report.excitation, least(700), rtol=1e-10)
     exponent = np.log(least(700) / least(64)) / np.log(700 / 64)
-    np.testing.assert_allclose(found.excitation_exponent, exponent, rtol=1e-10)
+    np.testing.assert_allclose(report.excitation_exponent, exponent, rtol=1e-10)
     squares = np.cumsum(np.sum(np.asarray(phi) ** 2, axis=1))
     growth = np.log(squares[-1] / squares[63]) / np.log(700 / 64) - 1
-    np.testing.assert_allclose(found.growth_exponent, growth, rtol=1e-9)
+    np.testing.assert_allclose(report.growth_exponent, growth, rtol=1e-9)
     share = np.sum(np.asarray(info.residual[64:]) ** 2) / np.sum(np.asarray(y[64:]) ** 2)
-    np.testing.assert_allclose(found.residual_share, share, rtol=1e-10)
+    np.testing.assert_allclose(report.residual_share, share, rtol=1e-10)
 
     scales = jax.lax.scan(lambda s, row: (t := method.step(s, row)[0], t.scale), method.init(2), (phi, y))[1]
     upper = np.maximum(1.2 * np.sqrt(np.log(np.arange(1, 701) + np.e)), 1)
     at_upper = np.mean(np.asarray(scales >= upper - 1e-12)[64:])
     assert 0 < at_upper < 1
-    np.testing.assert_allclose(found.at_upper, at_upper)
-    np.testing.assert_allclose(found.at_one, np.mean(np.asarray(scales <= 1 + 1e-12)[64:]))
+    np.testing.assert_allclose(report.at_upper, at_upper)
+    np.testing.assert_allclose(report.at_one, np.mean(np.asarray(scales <= 1 + 1e-12)[64:]))
 
 
 def test_evidence_is_standard_normal_under_balance() -> None:
@@ -76,12 +76,12 @@ def test_planted_failures_are_found_and_healthy_runs_are_left_alone() -> None:
     spec.loader.exec_module(experiment)
     for case in ("healthy, normal", "C = 1, p = .6", "one direction never visited"):
         planted = experiment.CASES[case][0]
-        found = experiment.rates(case, trials=200, steps=10_000)._asdict()
+        rates = experiment.rates(case, trials=200, steps=10_000)._asdict()
         for alarm in diagnostics.ALARMS:
             if alarm == planted:
-                assert found[alarm] >= 0.95, (case, alarm)
+                assert rates[alarm] >= 0.95, (case, alarm)
             elif alarm not in experiment.IMPLIED.get(case, ()):
-                assert found[alarm] <= 0.05, (case, alarm)
+                assert rates[alarm] <= 0.05, (case, alarm)
 
 
 def test_divergence_by_overflow_and_by_distance() -> None:

@@ -46,16 +46,16 @@ def test_matching_is_the_cheapest_assignment(pair):
 @pytest.mark.parametrize("order", [[2, 0, 1], [1, 0, 2], [0, 1, 2], [1, 2, 0]])
 def test_matching_says_which_estimate_stands_for_which_truth(order):
     truth = jnp.array([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
-    found = np.asarray(matching(truth[jnp.array(order)], truth))
-    np.testing.assert_array_equal(np.array(order)[found], [0, 1, 2])
+    matched = np.asarray(matching(truth[jnp.array(order)], truth))
+    np.testing.assert_array_equal(np.array(order)[matched], [0, 1, 2])
 
 
 @settings(deadline=None, max_examples=40)
 @given(*[hnp.arrays(np.float64, 3, elements=st.floats(-5, 5, width=32))] * 2)
 def test_symmetric_error_is_the_smaller_over_the_sign(a, b):
-    found = error(symmetric(jnp.asarray(a), 0.7), symmetric(jnp.asarray(b), 0.6))
+    actual = error(symmetric(jnp.asarray(a), 0.7), symmetric(jnp.asarray(b), 0.6))
     expected = min(np.linalg.norm(a - b), np.linalg.norm(a + b))
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_misclassification_follows_the_order():
@@ -94,7 +94,7 @@ def test_the_tracker_is_a_loop_over_the_run(p):
     observed = simulate(jax.random.key(4), truth, processes.decaying_ar(), 120)
     estimator = two_step(gain="newton", bound=3.0)
     names = ("coefficient_error", "misclassification", "within_cluster_error", "scale")
-    found = follow(estimator, truth, names, observed)
+    tracked = follow(estimator, truth, names, observed)
 
     phi, y, z = (np.asarray(leaf) for leaf in observed)
     beta, wrong, squares = np.array([1.0, -1.5]), 0, 0.0
@@ -105,24 +105,24 @@ def test_the_tracker_is_a_loop_over_the_run(p):
         labels = np.asarray(info.label) if near else 1 - np.asarray(info.label)
         wrong, squares = np.sum(labels != z[:n]), np.sum(np.asarray(info.residual) ** 2)
         distance = min(np.linalg.norm(estimate - beta), np.linalg.norm(estimate + beta))
-        np.testing.assert_allclose(found["coefficient_error"][n - 1], distance, rtol=1e-10)
-        np.testing.assert_allclose(found["misclassification"][n - 1], wrong / n, rtol=1e-12)
-        np.testing.assert_allclose(found["within_cluster_error"][n - 1], squares / n, rtol=1e-10)
-        np.testing.assert_allclose(found["scale"][n - 1], state.scale, rtol=1e-10)
-    assert np.all(np.asarray(found["finite"]) == 1)
+        np.testing.assert_allclose(tracked["coefficient_error"][n - 1], distance, rtol=1e-10)
+        np.testing.assert_allclose(tracked["misclassification"][n - 1], wrong / n, rtol=1e-12)
+        np.testing.assert_allclose(tracked["within_cluster_error"][n - 1], squares / n, rtol=1e-10)
+        np.testing.assert_allclose(tracked["scale"][n - 1], state.scale, rtol=1e-10)
+    assert np.all(np.asarray(tracked["finite"]) == 1)
 
 
 def test_the_tracker_of_the_truth_counts_what_the_noise_confuses():
     truth = symmetric(jnp.array([1.0, -1.5]), 0.7)
     observed = simulate(jax.random.key(5), truth, processes.gaussian(), 200)
-    found = follow(oracle(truth), truth, metrics.CUMULATIVE, observed)
+    tracked = follow(oracle(truth), truth, metrics.CUMULATIVE, observed)
     line = np.asarray(observed.phi) @ np.array([1.0, -1.5])
     side = np.where(line * np.asarray(observed.y) >= 0, 0, 1)
     n = np.arange(1, 201)
     wrong = np.cumsum(side != np.asarray(observed.label)) / n
-    np.testing.assert_allclose(found["misclassification"], wrong, rtol=1e-12)
+    np.testing.assert_allclose(tracked["misclassification"], wrong, rtol=1e-12)
     squares = np.cumsum((np.abs(observed.y) - np.abs(line)) ** 2) / n
-    np.testing.assert_allclose(found["within_cluster_error"], squares, rtol=1e-10)
+    np.testing.assert_allclose(tracked["within_cluster_error"], squares, rtol=1e-10)
 
 
 def test_a_lost_estimate_is_not_finite():

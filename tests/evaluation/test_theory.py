@@ -100,8 +100,8 @@ def test_knowing_p_beats_the_nearest_line_by_the_reference_numbers(m, nearest, b
     np.testing.assert_allclose(theory.least_misclassification(mixture, phi), nearest, atol=5e-5)
     # MAP decides at the answer where both posteriors are equal.
     edge = -math.log(0.6 / 0.4) / (2 * m)
-    found = 0.6 * scipy.stats.norm.cdf(edge - m) + 0.4 * scipy.stats.norm.sf(edge + m)
-    np.testing.assert_allclose(found, best, atol=5e-5)
+    mass = 0.6 * scipy.stats.norm.cdf(edge - m) + 0.4 * scipy.stats.norm.sf(edge + m)
+    np.testing.assert_allclose(mass, best, atol=5e-5)
     y = jnp.linspace(-4, 4, 801)
     labels = mixture.labels(jnp.ones((801, 1)), y)
     np.testing.assert_array_equal(labels, np.where(np.asarray(y) > edge, 0, 1))
@@ -124,8 +124,8 @@ def test_the_score_is_the_gradient_of_the_log_likelihood(mixture, phi):
             return mixture._replace(coefficients=beta).log_likelihood(phi[None], jnp.array([y]))
 
         gradient = jax.grad(likelihood)(mixture.coefficients)
-        found = theory.line_score(mixture, phi, jnp.array(y))[:, None] * phi[None, :]
-        np.testing.assert_allclose(found, gradient, rtol=1e-9, atol=1e-12)
+        score = theory.line_score(mixture, phi, jnp.array(y))[:, None] * phi[None, :]
+        np.testing.assert_allclose(score, gradient, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_the_track_is_the_running_mean_and_the_sum_of_score_products():
 def test_bayes_misclassification_is_that_of_map_labels(name: str) -> None:
     mixture = MIXTURES[name]
     phi = jnp.array([0.7, -0.4])
-    found = float(theory.bayes_misclassification(mixture, phi))
+    rate = float(theory.bayes_misclassification(mixture, phi))
     lines = np.asarray(mixture.lines(phi))
     sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, lines.shape))
 
@@ -189,8 +189,8 @@ def test_bayes_misclassification_is_that_of_map_labels(name: str) -> None:
 
     y = np.linspace(lines.min() - 9 * sigma.max(), lines.max() + 9 * sigma.max(), 40_001)
     exact = 1 - np.trapezoid([best(v) for v in y[::4]], y[::4])
-    np.testing.assert_allclose(found, exact, atol=1e-3)
-    assert found <= float(theory.least_misclassification(mixture, phi)) + 1e-3
+    np.testing.assert_allclose(rate, exact, atol=1e-3)
+    assert rate <= float(theory.least_misclassification(mixture, phi)) + 1e-3
 
 
 def test_fitted_rate_finds_a_power_law_and_its_interval_covers() -> None:

@@ -33,29 +33,29 @@ def tuned(**options):
 
 @pytest.mark.slow
 def test_a_bad_start_is_left_with_a_gain_on_other_trials() -> None:
-    found = tuned()
-    assert found.gain > 4 * found.gain_se > 0
-    assert found.loss.shape == (16,)
-    assert found.loss.min() < found.loss[0]
-    assert all(low < found.settings[name] < high for name, (low, high) in RANGES.items())
-    assert found.settings["initial_covariance"] < 5
+    result = tuned()
+    assert result.gain > 4 * result.gain_se > 0
+    assert result.loss.shape == (16,)
+    assert result.loss.min() < result.loss[0]
+    assert all(low < result.settings[name] < high for name, (low, high) in RANGES.items())
+    assert result.settings["initial_covariance"] < 5
     again = tuned()
-    np.testing.assert_array_equal(found.loss, again.loss)
+    np.testing.assert_array_equal(result.loss, again.loss)
 
 
 @pytest.mark.slow
 def test_the_gradient_is_that_of_the_loss() -> None:
     # One step of plain descent moves x by -rate * slope: two runs give the slope and its check.
     def loss_and_move(covariance: float) -> tuple[float, float]:
-        found = tuned(
+        result = tuned(
             start={"initial_covariance": covariance},
             ranges={"initial_covariance": (0.0, 2.0)},
             iterations=1,
             transformation=optax.sgd(1e-3),
             truth=jax.tree.map(lambda x: x.astype(jnp.float64), TRUTH),
         )
-        x = [np.log(c / (2 - c)) for c in (covariance, found.settings["initial_covariance"])]
-        return found.loss[0], (x[0] - x[1]) / 1e-3
+        x = [np.log(c / (2 - c)) for c in (covariance, result.settings["initial_covariance"])]
+        return result.loss[0], (x[0] - x[1]) / 1e-3
 
     base = 0.8
     value, slope = loss_and_move(base)

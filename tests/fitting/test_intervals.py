@@ -9,8 +9,8 @@ from jaxmlr.fitting.intervals import densest
 
 def probability(ends, mean, weights, sigma):
     """Of the parts of one row, by the mixture's distribution function."""
-    found = ends[~np.isnan(ends[:, 0])]
-    below = weights @ norm.cdf(found.T[:, None, :], np.asarray(mean)[None, :, None], sigma[None, :, None])
+    finite = ends[~np.isnan(ends[:, 0])]
+    below = weights @ norm.cdf(finite.T[:, None, :], np.asarray(mean)[None, :, None], sigma[None, :, None])
     return float((below[1] - below[0]).sum())
 
 
@@ -33,10 +33,10 @@ def test_the_parts_have_the_level_and_equal_density_at_every_end(level, mean, we
     weights, sigma = np.array(weights), np.array(sigma)
     ends = densest(np.array([mean]), weights[None], sigma, level)[0]
     assert probability(ends, mean, weights, sigma) == pytest.approx(level, abs=1e-6)
-    found = ends[~np.isnan(ends[:, 0])]
+    finite = ends[~np.isnan(ends[:, 0])]
     if level > 0.8:
-        assert len(found) == parts
-    height = weights @ norm.pdf(found.reshape(-1)[None, :], np.array(mean)[:, None], sigma[:, None])
+        assert len(finite) == parts
+    height = weights @ norm.pdf(finite.reshape(-1)[None, :], np.array(mean)[:, None], sigma[:, None])
     np.testing.assert_allclose(height, height[0], rtol=1e-5)
 
 

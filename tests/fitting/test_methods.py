@@ -131,14 +131,16 @@ def test_what_is_wrong_with_a_method_is_one_line(call, own, rows, tmp_path, meth
 
 
 def test_equal_arguments_give_the_same_object_whatever_they_hold():
-    def made(coefficients, forgetting):
+    def estimator(coefficients, forgetting):
         options = {"initial_coefficients": coefficients, "forgetting": forgetting}
         return methods.estimator("recursive_em", 2, options)
 
     start = [[1.0, 0.5], [-0.5, 0.2]]
-    assert made(start, 1.0) is made(np.array(start), 1.0) is made([[1.0, 0.5], [-0.5, 0.2]], 1.0)
-    assert made(start, 1.0) is not made(start, 0.9)
-    assert made(start, 1.0) is not made([[1.0, 0.5], [-0.5, 0.3]], 1.0)
+    assert (
+        estimator(start, 1.0) is estimator(np.array(start), 1.0) is estimator([[1.0, 0.5], [-0.5, 0.2]], 1.0)
+    )
+    assert estimator(start, 1.0) is not estimator(start, 0.9)
+    assert estimator(start, 1.0) is not estimator([[1.0, 0.5], [-0.5, 0.3]], 1.0)
 
 
 @pytest.mark.parametrize(

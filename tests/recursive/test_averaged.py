@@ -58,8 +58,8 @@ def test_studies_and_tables_take_it_as_an_option_of_any_method():
             "symmetric_em", 2, {"average_after": 10, "learn_weights": False, "learn_variance": False}
         ),
     ):
-        got, right = (m.mixture(run(m, phi, y)[0]).coefficients for m in (method, wanted))
-        np.testing.assert_array_equal(got, right)
+        actual, right = (m.mixture(run(m, phi, y)[0]).coefficients for m in (method, wanted))
+        np.testing.assert_array_equal(actual, right)
     with pytest.raises(ValueError, match=r"estimators\.one\.average_after must be at least 0"):
         resolve.estimator("one", {"method": "two_step", "average_after": -1}, TRUTH)
 

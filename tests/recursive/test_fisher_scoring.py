@@ -24,8 +24,8 @@ def test_score_is_the_gradient(half_log_odds):
     parameters = jnp.array([0.7, -0.4, 0.6, half_log_odds])
     phi, y = jnp.array([0.5, 2.0]), jnp.array(1.35)
     right = jax.grad(log_likelihood)(parameters, phi, y)
-    found = fisher.symmetric_score(parameters[:-2], parameters[-2], parameters[-1], phi, y)
-    np.testing.assert_allclose(found, right, rtol=1e-10)
+    score = fisher.symmetric_score(parameters[:-2], parameters[-2], parameters[-1], phi, y)
+    np.testing.assert_allclose(score, right, rtol=1e-10)
 
 
 @pytest.mark.parametrize("length", [0.05, 0.5, 1.0, 2.0, 4.0])
@@ -48,15 +48,15 @@ def test_second_moments_are_a_least_squares_fit():
     )
     phi, y = np.asarray(data.phi), np.asarray(data.y)
     method = recursive.second_moment(initial_covariance=1e6)
-    found = method.mixture(jaxmlr.run(method, phi, y)[0])
+    estimate = method.mixture(jaxmlr.run(method, phi, y)[0])
     features = np.column_stack([phi[:, 0] ** 2, 2 * phi[:, 0] * phi[:, 1], phi[:, 1] ** 2, np.ones(len(y))])
     a, b, c, variance = np.linalg.lstsq(features, y**2, rcond=None)[0]
     values, vectors = np.linalg.eigh([[a, b], [b, c]])
     theta = np.linalg.lstsq(phi, y, rcond=None)[0]
     beta = np.sqrt(values[1]) * vectors[:, 1] * np.sign(vectors[:, 1] @ theta)
-    np.testing.assert_allclose(found.coefficients[0], beta, rtol=1e-4)
-    np.testing.assert_allclose(found.noise_variance, variance, rtol=1e-4)
-    np.testing.assert_allclose(found.weights[0], (1 + theta @ beta / (beta @ beta)) / 2, rtol=1e-4)
+    np.testing.assert_allclose(estimate.coefficients[0], beta, rtol=1e-4)
+    np.testing.assert_allclose(estimate.noise_variance, variance, rtol=1e-4)
+    np.testing.assert_allclose(estimate.weights[0], (1 + theta @ beta / (beta @ beta)) / 2, rtol=1e-4)
 
 
 def monte_carlo(method, shares, process, steps, trials, beta=BETA):
@@ -76,10 +76,10 @@ def monte_carlo(method, shares, process, steps, trials, beta=BETA):
         return method.mixture(carry[1]).coefficients[0]
 
     run = jax.jit(jax.vmap(trial))
-    found = run(
+    values = run(
         jnp.tile(jnp.arange(trials), len(shares)), jnp.repeat(jnp.asarray(shares, jnp.float32), trials)
     )
-    return np.asarray(found).reshape(len(shares), trials, len(beta))
+    return np.asarray(values).reshape(len(shares), trials, len(beta))
 
 
 def squared_error(estimate, beta=BETA):
@@ -119,8 +119,8 @@ def test_adaptive_starts_from_the_moments():
     start = recursive.second_moment()
     right = start.mixture(jaxmlr.run(start, data.phi, data.y)[0])
     method = recursive.fisher_scoring()
-    found = method.mixture(jaxmlr.run(method, data.phi, data.y)[0])
-    np.testing.assert_allclose(found.coefficients, right.coefficients, rtol=1e-10)
+    estimate = method.mixture(jaxmlr.run(method, data.phi, data.y)[0])
+    np.testing.assert_allclose(estimate.coefficients, right.coefficients, rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", ["jump", "rotation"])

@@ -36,8 +36,8 @@ def test_exponential_forgetting_is_weighted_least_squares(form, forgetting):
     k = np.arange(1.0, n + 1)
     theta, P = weighted(phi, y, forgetting ** (n - k) * k**-0.2, forgetting**n / 2, np.full(3, 0.3))
     np.testing.assert_allclose(state.direction, theta, rtol=1e-9)
-    found = state.covariance if form == "outer" else state.covariance @ state.covariance.T
-    np.testing.assert_allclose(found, P, rtol=1e-8, atol=1e-14)
+    covariance = state.covariance if form == "outer" else state.covariance @ state.covariance.T
+    np.testing.assert_allclose(covariance, P, rtol=1e-8, atol=1e-14)
 
 
 @pytest.mark.parametrize("form", ["outer", "sqrt"])
@@ -52,8 +52,8 @@ def test_guard_forgets_along_the_regressor_only(form):
         information = information + np.outer(x, x)
         theta = theta + np.linalg.solve(information, x) * (target - theta @ x)
     np.testing.assert_allclose(state.direction, theta, rtol=1e-9)
-    found = state.covariance if form == "outer" else state.covariance @ state.covariance.T
-    np.testing.assert_allclose(found, np.linalg.inv(information), rtol=1e-8)
+    covariance = state.covariance if form == "outer" else state.covariance @ state.covariance.T
+    np.testing.assert_allclose(covariance, np.linalg.inv(information), rtol=1e-8)
 
 
 @pytest.mark.parametrize("form", ["outer", "sqrt"])
@@ -111,9 +111,9 @@ def test_forgetting_may_be_traced():
     phi, y = stream(50)
     values = jnp.array([1.0, 0.9])
     grid = jax.vmap(lambda value: jaxmlr.run(least_squares(forgetting=value), phi, y)[0].direction)(values)
-    for value, found in zip(values, grid, strict=True):
+    for value, traced in zip(values, grid, strict=True):
         one, _ = jaxmlr.run(least_squares(forgetting=float(value)), phi, y)
-        np.testing.assert_allclose(found, one.direction, rtol=1e-10)
+        np.testing.assert_allclose(traced, one.direction, rtol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ def data(steps=8_000, trials=8):
     return jax.jit(jax.vmap(simulate))(jnp.arange(trials))
 
 
-def squared_error(found):
+def squared_error(estimates):
     orders = itertools.permutations(range(len(LINES)))
-    return min(float(((np.asarray(found)[list(order)] - np.asarray(LINES)) ** 2).sum()) for order in orders)
+    return min(
+        float(((np.asarray(estimates)[list(order)] - np.asarray(LINES)) ** 2).sum()) for order in orders
+    )
 
 
 def test_two_lines_from_a_cold_start_in_any_units():
@@ -28,11 +30,11 @@ def test_two_lines_from_a_cold_start_in_any_units():
     method = recursive.multistart_em(2, candidates=6, search=1_500)
     run = lambda p, t, k: method.mixture(jaxmlr.run(method, p, t, jax.random.key(k))[0])  # noqa: E731
     scale = jnp.where(jnp.arange(8) < 4, 1.0, 1e3)
-    found = jax.jit(jax.vmap(run))(phi, y * scale[:, None], jnp.arange(8))
-    errors = [squared_error(b / s) for b, s in zip(np.asarray(found.coefficients), scale, strict=True)]
+    estimates = jax.jit(jax.vmap(run))(phi, y * scale[:, None], jnp.arange(8))
+    errors = [squared_error(b / s) for b, s in zip(np.asarray(estimates.coefficients), scale, strict=True)]
     assert max(errors) < 0.03
-    np.testing.assert_allclose(found.noise_variance / scale**2, 1.0, atol=0.15)
-    np.testing.assert_allclose(jnp.max(found.weights, axis=1), 0.7, atol=0.05)
+    np.testing.assert_allclose(estimates.noise_variance / scale**2, 1.0, atol=0.15)
+    np.testing.assert_allclose(jnp.max(estimates.weights, axis=1), 0.7, atol=0.05)
 
 
 def test_the_leader_is_the_likeliest_and_then_stays():
@@ -65,8 +67,8 @@ def test_with_forgetting_a_line_that_jumps_is_found_again():
 
     def error(forgetting):
         method = recursive.multistart_em(2, candidates=6, search=1_000, forgetting=forgetting)
-        found = method.mixture(jaxmlr.run(method, *rows)[0]).coefficients
-        orders = (found, found[::-1])
+        estimates = method.mixture(jaxmlr.run(method, *rows)[0]).coefficients
+        orders = (estimates, estimates[::-1])
         return jnp.min(jnp.stack([jnp.sum((each - moved) ** 2) for each in orders]))
 
     forgetful, faithful = jax.jit(jax.vmap(error))(jnp.array([0.99, 1.0]))

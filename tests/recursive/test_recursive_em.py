@@ -52,8 +52,8 @@ def test_symmetric_em_is_its_equations(gain, learn):
     )
     state, _ = jaxmlr.run(method, phi, y)
     expected = symmetric_loop(beta, np.eye(2), phi, y, 2.0, 0.0, gain, learn)
-    for found, right in zip(state, expected, strict=False):
-        np.testing.assert_allclose(found, right, rtol=1e-9)
+    for actual, right in zip(state, expected, strict=False):
+        np.testing.assert_allclose(actual, right, rtol=1e-9)
 
 
 def test_a_known_share_tilts_the_posterior():
@@ -131,10 +131,10 @@ def test_statistics_em_follows_the_published_path(oracles):
     method = recursive.online_em(start)
     for name, right in answer["trajectory"].items():
         state, _ = jaxmlr.run(method, phi[: int(name[1:])], y[: int(name[1:])])
-        found = method.mixture(state)
-        np.testing.assert_allclose(found.coefficients, right["beta"], rtol=1e-8)
-        np.testing.assert_allclose(found.weights, right["lambda"], rtol=1e-8)
-        np.testing.assert_allclose(found.noise_variance, right["sigma2"], rtol=1e-8)
+        estimate = method.mixture(state)
+        np.testing.assert_allclose(estimate.coefficients, right["beta"], rtol=1e-8)
+        np.testing.assert_allclose(estimate.weights, right["lambda"], rtol=1e-8)
+        np.testing.assert_allclose(estimate.noise_variance, right["sigma2"], rtol=1e-8)
 
 
 def test_nearly_singular_systems_are_solved_to_rounding_in_any_compilation():
@@ -146,9 +146,9 @@ def test_nearly_singular_systems_are_solved_to_rounding_in_any_compilation():
     full = np.linalg.cond(gram.astype(np.float64)) < 1e5  # beyond, a pivot may be taken for none
     gram, right = gram[full], right[full]
     for batched in (jax.vmap, lanes):
-        found = np.asarray(jax.jit(batched(solve))(gram, right), np.float64)
-        left = np.linalg.norm(np.einsum("nij,nj->ni", gram, found) - right, axis=1)
-        size = np.linalg.norm(gram, axis=(1, 2)) * np.linalg.norm(found, axis=1) + np.linalg.norm(
+        solutions = np.asarray(jax.jit(batched(solve))(gram, right), np.float64)
+        left = np.linalg.norm(np.einsum("nij,nj->ni", gram, solutions) - right, axis=1)
+        size = np.linalg.norm(gram, axis=(1, 2)) * np.linalg.norm(solutions, axis=1) + np.linalg.norm(
             right, axis=1
         )
         assert np.max(left / (size + np.linalg.norm(right, axis=1))) < 5e-6
@@ -162,10 +162,10 @@ def test_three_lines_are_found_from_a_near_start():
     method = recursive.recursive_em(
         3, 2.0, learn_variance=True, initial_coefficients=truth.coefficients + 0.3
     )
-    found = method.mixture(jax.jit(lambda: jaxmlr.run(method, phi, y))()[0])
-    np.testing.assert_allclose(found.coefficients, truth.coefficients, atol=0.08)
-    np.testing.assert_allclose(found.weights, truth.weights, atol=0.03)
-    np.testing.assert_allclose(found.noise_variance, 1.0, atol=0.08)
+    estimate = method.mixture(jax.jit(lambda: jaxmlr.run(method, phi, y))()[0])
+    np.testing.assert_allclose(estimate.coefficients, truth.coefficients, atol=0.08)
+    np.testing.assert_allclose(estimate.weights, truth.weights, atol=0.03)
+    np.testing.assert_allclose(estimate.noise_variance, 1.0, atol=0.08)
 
 
 def test_forgetting_follows_a_jump():

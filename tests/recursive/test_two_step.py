@@ -121,8 +121,8 @@ def test_equals_an_independent_loop(options):
         options.get("initial_precision", 1.0),
     )
     states, info = history(two_step(**options), phi, y)
-    found = (states.direction, states.covariance[-1], states.scale, states.precision, *info)
-    for name, a, b in zip(("theta", "P", "q", "r", "label", "residual"), found, expected, strict=True):
+    actual = (states.direction, states.covariance[-1], states.scale, states.precision, *info)
+    for name, a, b in zip(("theta", "P", "q", "r", "label", "residual"), actual, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=name)
 
 

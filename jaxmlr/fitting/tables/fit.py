@@ -156,12 +156,12 @@ def fit_rows(
             if not one.converged:
                 advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
             one = fits[count] = _by_weight(one)
-            here = units.fit(one, total)
+            unscaled = units.fit(one, total)
             values[count] = {
-                "log_likelihood": float(here.log_likelihood),
-                "aic": float(aic(here)),
-                "bic": float(bic(here, total)),
-                "icl": float(bic(here, total)) - 2 * _sureness(here.mixture, rows),
+                "log_likelihood": float(unscaled.log_likelihood),
+                "aic": float(aic(unscaled)),
+                "bic": float(bic(unscaled, total)),
+                "icl": float(bic(unscaled, total)) - 2 * _sureness(unscaled.mixture, rows),
             }
         if not fits:
             raise ValueError(f"{n} rows do not carry {max(components)} components; {'; '.join(advice)}")

@@ -39,13 +39,13 @@ def _limits(study: Study, points: Points, numbers: Mapping[str, jax.Array]) -> d
     trials = jnp.arange(min(study.trials, LIMIT_TRIALS), dtype=jnp.int32)
 
     def at(points: Points) -> dict[str, jax.Array]:
-        here = study.at(points["problem"])
-        truth = here.problem.mixture(study.precision)
-        without = without_limit(vars(here.problem))
+        at_point = study.at(points["problem"])
+        truth = at_point.problem.mixture(study.precision)
+        without = without_limit(vars(at_point.problem))
         names = tuple(name for name in study.metric_names if name not in without)
-        drift, gaps = here.problem.drifting(), here.problem.gaps
-        tracker = theory.track(truth, names, symmetric=here.problem.symmetric, drift=drift, gaps=gaps)
-        values = lanes(lambda trial: follow_trial(here, {"limit": tracker}, trial)["limit"])(trials)
+        drift, gaps = at_point.problem.drifting(), at_point.problem.gaps
+        tracker = theory.track(truth, names, symmetric=at_point.problem.symmetric, drift=drift, gaps=gaps)
+        values = lanes(lambda trial: follow_trial(at_point, {"limit": tracker}, trial)["limit"])(trials)
         mean = jnp.nanmean if gaps else jnp.mean  # over the trials of which a response has been seen
         means = {name: mean(x, axis=0) for name, x in values.items()}
         if "scale" in names:

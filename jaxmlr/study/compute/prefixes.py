@@ -52,10 +52,10 @@ def values(
             curves[name] = jax.lax.map(fit, own) if own else jax.tree.map(lambda x: x[None], fit({}))
         return curves
 
-    def chunk(some: jax.Array) -> resolve.PrefixValues:
+    def chunk(part: jax.Array) -> resolve.PrefixValues:
         # One fit at a time: its data stay in cache, and no fit waits for the slowest of many.
-        data = chunks.in_chunks(lanes(draw), some, chunks.side_by_side(len(some), 0))
-        values: resolve.PrefixValues = jax.lax.map(fitted, (some, data))
+        data = chunks.in_chunks(lanes(draw), part, chunks.side_by_side(len(part), 0))
+        values: resolve.PrefixValues = jax.lax.map(fitted, (part, data))
         return values
 
     most = max(1, ENTRIES // (longest * (problem.dim + 2)))

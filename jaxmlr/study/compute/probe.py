@@ -59,10 +59,10 @@ def outlook(study: Study) -> Outlook:
     rows = {name: len(places) for name, places in layout.places.items()}
     seconds, compiled = None, 0.0
     if study.recursive:
-        made, one = _block_seconds(study, study.block_size)
-        compiled = made.compile_seconds
+        short, seconds_of_block = _block_seconds(study, study.block_size)
+        compiled = short.compile_seconds
         rounds = math.ceil(study.blocks / len(jax.local_devices()))
-        seconds = one * rounds * int(study.recorded[-1]) / min(STEPS, study.steps)
+        seconds = seconds_of_block * rounds * int(study.recorded[-1]) / min(STEPS, study.steps)
     whole = Program(study, jax.local_devices()[0])  # a run finds it in the cache of compiled programs
     # The other devices compile theirs at the same time, and the limits theirs.
     others = len(jax.local_devices()) * (_resident() - before)
@@ -111,11 +111,11 @@ def _block_seconds(study: Study, size: int) -> tuple[Program, float]:
     short = dataclasses.replace(
         study, estimators=tables, grid=grid, steps=steps, record=1, block=size, reference=None, until=None
     )
-    made = Program(short, jax.local_devices()[0])
-    made(0)
+    program = Program(short, jax.local_devices()[0])
+    program(0)
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        made(0)
+        program(0)
         seconds.append(time.perf_counter() - began)
-    return made, min(seconds)
+    return program, min(seconds)

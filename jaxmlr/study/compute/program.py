@@ -162,12 +162,12 @@ def _block(
         return jax.tree.map(lambda x: jnp.where(trials < study.trials, x, jnp.nan), values)
 
     def stream(points: Points) -> Values:
-        here = study.at(points["problem"])
-        return masked(_streamed(here, recursive, points["options"], trials, problems), trials)
+        at_point = study.at(points["problem"])
+        return masked(_streamed(at_point, recursive, points["options"], trials, problems), trials)
 
     def fit(points: Points) -> Values:
-        here, some = study.at(points["problem"]), trials[: study.block_size]
-        return masked(prefixes.values(here, fitted, points["options"], some), some)
+        at_point, own = study.at(points["problem"]), trials[: study.block_size]
+        return masked(prefixes.values(at_point, fitted, points["options"], own), own)
 
     # Fits of one problem after another, as within it: none waits for the slowest.
     real = jax.tree.map(lambda x: x[:size], points)
@@ -204,9 +204,9 @@ class Program:
         return other
 
     def _compile(self, cell: Cell) -> tuple[jax.stages.Compiled, Points]:
-        points, here = points_of(self._study, cell, self._device), self._study.at(cell.static)
+        points, study = points_of(self._study, cell, self._device), self._study.at(cell.static)
         variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
-        block = functools.partial(_block, here, variants, cell.size)
+        block = functools.partial(_block, study, variants, cell.size)
         return compiled(block, self._device, self._first(0), points, self._numbers), points
 
     def _first(self, trial: int) -> jax.Array:

@@ -79,8 +79,8 @@ class Problem:
             with blamed_on(("problem", "process", "file"), "problem.process: "):
                 digest = digest_of(str(table.get("file", "")))
             has = resolve.process(table).answer is not None
-            found = {"sha256": digest} | ({"responses": True} if has else {})
-            object.__setattr__(self, "process", {**table, **found})
+            facts = {"sha256": digest} | ({"responses": True} if has else {})
+            object.__setattr__(self, "process", {**table, **facts})
         self.check_values()
         self.check_shapes()
 

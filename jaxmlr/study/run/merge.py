@@ -132,9 +132,9 @@ class Merger:
             trials = self.trials + np.arange(self._size)
             wanted = (trials % self._study.keep == 0) & (trials < self._study.trials)
             for name in self._study.estimators:
-                here = totals.kept.setdefault(name, {})
+                of_trials = totals.kept.setdefault(name, {})
                 for metric in self._study.metric_names:
-                    here.setdefault(metric, []).append(exact[name][metric][:, -1, wanted])
+                    of_trials.setdefault(metric, []).append(exact[name][metric][:, -1, wanted])
 
     def pairs(self, name: str) -> tuple[list[int], np.ndarray]:
         """Grid points where the pair of a method and the reference is new, and each point's pair."""
@@ -145,7 +145,7 @@ class Merger:
         return grid.distinct(rows, len(rows["mine"]))
 
 
-def _add(here: dict[str, Summary], table: Mapping[str, np.ndarray]) -> None:
+def _add(summaries: dict[str, Summary], table: Mapping[str, np.ndarray]) -> None:
     for metric, values in table.items():
         summary = statistics.summarise(values)
-        here[metric] = statistics.merge(here[metric], summary) if metric in here else summary
+        summaries[metric] = statistics.merge(summaries[metric], summary) if metric in summaries else summary

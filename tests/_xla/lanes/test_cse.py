@@ -38,9 +38,9 @@ def dear(x):
 )
 def test_a_value_is_computed_once_and_only_if_it_is_used(function, expected):
     assert counts(function, X, Y) == expected
-    for found, wanted in zip(*(jax.tree.leaves(f(X, Y)) for f in (shared(function), function)), strict=True):
-        np.testing.assert_array_equal(found, wanted)
-        np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
+    for actual, wanted in zip(*(jax.tree.leaves(f(X, Y)) for f in (shared(function), function)), strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+        np.testing.assert_array_equal(np.signbit(actual), np.signbit(wanted))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_value_is_computed_once_and_only_if_it_is_used(function, expected):
 )
 def test_what_several_loops_would_recompute_is_stored(function, stored):
     assert counts(function, X, Y).get("stored_values", 0) == stored
-    for found, wanted in zip(*(jax.tree.leaves(f(X, Y)) for f in (shared(function), function)), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    for actual, wanted in zip(*(jax.tree.leaves(f(X, Y)) for f in (shared(function), function)), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-14)
 
 
 def test_the_compiler_keeps_what_is_stored():
@@ -81,8 +81,8 @@ def test_it_is_transparent_to_derivatives_and_batching():
     def loss(x, y, around):
         return jnp.sum(around(lambda x: jnp.stack([dear(x) * y, dear(x) + y]))(x))
 
-    for found, wanted in zip(*(jax.grad(loss, (0, 1))(X, Y, f) for f in (shared, lambda f: f)), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    for actual, wanted in zip(*(jax.grad(loss, (0, 1))(X, Y, f) for f in (shared, lambda f: f)), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-12)
     mapped = jax.vmap(shared(lambda x, y: (dear(x) + y, dear(x) - y)))(X, Y)
     np.testing.assert_allclose(mapped, (dear(X) + Y, dear(X) - Y), rtol=1e-14)
 
@@ -114,13 +114,13 @@ def carried(step, *start):
     def run(x, *start):
         return lax.scan(lambda c, k: (step(c, x, k), None), start, jnp.arange(4.0))[0]
 
-    made = jax.make_jaxpr(lanes(lambda x: run(x, *start)))(X)
-    (loop,) = [eqn for eqn in made.eqns if eqn.primitive.name == "scan"]
-    for found, wanted in zip(
+    jaxpr = jax.make_jaxpr(lanes(lambda x: run(x, *start)))(X)
+    (loop,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
+    for actual, wanted in zip(
         lanes(lambda x: run(x, *start))(X), jax.vmap(lambda x: run(x, *start))(X), strict=True
     ):
-        np.testing.assert_allclose(found, wanted, rtol=1e-13)
-        np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
+        np.testing.assert_allclose(actual, wanted, rtol=1e-13)
+        np.testing.assert_array_equal(np.signbit(actual), np.signbit(wanted))
     return len(loop.outvars)
 
 
@@ -157,11 +157,11 @@ def test_parts_that_start_as_arguments_are_the_same_only_if_they_are_one():
 
         return lax.scan(step, (x, x, y), jnp.arange(4.0))[0]
 
-    made = jax.make_jaxpr(lanes(run))(X, Y)
-    (loop,) = [eqn for eqn in made.eqns if eqn.primitive.name == "scan"]
+    jaxpr = jax.make_jaxpr(lanes(run))(X, Y)
+    (loop,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
     assert len(loop.outvars) == 2
-    for found, wanted in zip(lanes(run)(X, Y), jax.vmap(run)(X, Y), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    for actual, wanted in zip(lanes(run)(X, Y), jax.vmap(run)(X, Y), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-14)
 
 
 def test_a_while_loop_carries_what_stays_the_same_once():
@@ -173,11 +173,11 @@ def test_a_while_loop_carries_what_stays_the_same_once():
             go_on, lambda c: (c[0] + 1, c[1] * x, c[2] * x), (0, jnp.ones(()), jnp.ones(()))
         )
 
-    made = jax.make_jaxpr(lanes(run))(X)
-    (loop,) = [eqn for eqn in made.eqns if eqn.primitive.name == "while"]
+    jaxpr = jax.make_jaxpr(lanes(run))(X)
+    (loop,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "while"]
     assert len(loop.outvars) == 2
-    for found, wanted in zip(lanes(run)(X), jax.vmap(run)(X), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    for actual, wanted in zip(lanes(run)(X), jax.vmap(run)(X), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-14)
 
 
 def test_a_loop_may_carry_nothing():

@@ -22,9 +22,9 @@ A = jnp.asarray(RNG.normal(size=(SIZE, 3, 3)))
 N = jnp.asarray(RNG.integers(-4, 9, (SIZE, 4)), jnp.int32)
 
 
-def assert_same(found, expected, rtol=1e-11, atol=1e-12):
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+def assert_same(actual, expected, rtol=1e-11, atol=1e-12):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert a.dtype == b.dtype
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
@@ -290,8 +290,8 @@ def test_length_counts_operations_on_entries(function, length):
 
 def test_a_function_with_a_large_array_has_no_length():
     counted = transform._length
-    made = [jax.make_jaxpr(lambda x: x * 2)(jnp.ones(entries)) for entries in (LARGE, LARGE + 1)]
-    assert [counted(each.jaxpr) for each in made] == [LARGE, math.inf]
+    jaxprs = [jax.make_jaxpr(lambda x: x * 2)(jnp.ones(entries)) for entries in (LARGE, LARGE + 1)]
+    assert [counted(each.jaxpr) for each in jaxprs] == [LARGE, math.inf]
 
 
 def test_what_is_left_to_vmap_is_said_once(caplog):

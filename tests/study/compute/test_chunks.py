@@ -23,9 +23,9 @@ from jaxmlr.study.compute.program import Program
 )
 def test_chunks_are_whole_registers_of_trials_that_fit(trials, carried, size, monkeypatch):
     monkeypatch.setattr(chunks, "LEAST", 128)  # as it is on jax 0.11 and later
-    found = chunks.side_by_side(trials, carried)
-    assert found == size
-    assert found == trials or found % chunks.VECTOR == 0
+    together = chunks.side_by_side(trials, carried)
+    assert together == size
+    assert together == trials or together % chunks.VECTOR == 0
 
 
 def test_other_devices_take_all_trials_at_once(monkeypatch):
@@ -36,22 +36,22 @@ def test_other_devices_take_all_trials_at_once(monkeypatch):
 @pytest.mark.parametrize("size", [1, 3, 4, 9, 10, 64])
 def test_every_trial_is_computed_once_and_in_its_place(size):
     trials = 7 + jnp.arange(10, dtype=jnp.int32)
-    found = chunks.in_chunks(lambda t: {"a": t * 2, "b": jnp.stack([t, -t], axis=1)}, trials, size)
-    np.testing.assert_array_equal(found["a"], 2 * trials)
-    np.testing.assert_array_equal(found["b"], np.stack([trials, -trials], axis=1))
+    values = chunks.in_chunks(lambda t: {"a": t * 2, "b": jnp.stack([t, -t], axis=1)}, trials, size)
+    np.testing.assert_array_equal(values["a"], 2 * trials)
+    np.testing.assert_array_equal(values["b"], np.stack([trials, -trials], axis=1))
 
 
 def test_a_study_does_not_know_its_chunks(rich, monkeypatch):
     study = type(rich)(**vars(rich) | {"trials": 40, "block": 40})
-    found = []
+    results = []
     for most in (16, 512):
         monkeypatch.setattr(chunks, "LEAST", 16)
         monkeypatch.setattr(chunks, "MOST", most)
-        found.append(Program(study, jax.local_devices()[0])(0))
+        results.append(Program(study, jax.local_devices()[0])(0))
         monkeypatch.undo()
-    for method, table in found[0].items():
+    for method, table in results[0].items():
         for metric, values in table.items():
-            np.testing.assert_array_equal(values, found[1][method][metric])
+            np.testing.assert_array_equal(values, results[1][method][metric])
 
 
 def test_bytes_of_a_pytree():

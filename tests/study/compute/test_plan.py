@@ -50,16 +50,16 @@ GRIDS = {
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_point_is_the_study_of_that_point(name):
     whole = study(GRIDS[name], estimators=METHODS | EM if "batch" in name else METHODS)
-    found = run_study(whole, progress=False)
+    results = run_study(whole, progress=False)
     axes = [axis.name for axis in whole.axes]
-    flat = found.stack(all=axes).transpose(..., "all") if axes else found
+    flat = results.stack(all=axes).transpose(..., "all") if axes else results
     for k in range(whole.size):
         point = {path: column[k] for path, column in whole.points.items()}
         alone = run_study(whole.at(point), progress=False)
-        here = flat.isel(all=k)
+        at_point = flat.isel(all=k)
         for variable in alone.data_vars:
             np.testing.assert_allclose(
-                here[variable].values,
+                at_point[variable].values,
                 alone[variable].values,
                 rtol=1e-6 if variable.endswith(("sd", "se")) else 1e-8,
                 atol=1e-10,
@@ -103,14 +103,14 @@ def test_the_axes_of_one_method_do_not_multiply_the_others():
     ],
 )
 def test_one_compilation_for_each_shape_of_program(grid, compiled, monkeypatch):
-    made = []
+    calls = []
     real = programs.compiled
-    monkeypatch.setattr(programs, "compiled", lambda *args: made.append(args) or real(*args))
+    monkeypatch.setattr(programs, "compiled", lambda *args: calls.append(args) or real(*args))
     planned = study(grid, seed=100 + len(grid) + 10 * compiled, estimators={"seed": METHODS["seed"]})
     device = jax.local_devices()[0]
     for block in range(planned.blocks):
         programs.program(planned, device)(block)
-    assert len(made) == compiled
+    assert len(calls) == compiled
     assert len(plan(planned).cells) == compiled
 
 

@@ -60,9 +60,9 @@ def test_a_value_is_that_of_a_call_on_the_data_of_the_trial(study, values, n):
     data = simulate(jax.random.key(3), truth, processes.gaussian(), n, trial=4)
     start = jaxmlr.Mixture(*(np.array(START[name]) for name in ("coefficients", "weights")), np.array(1.0))
     mixture = jaxmlr.em(data.phi, data.y, start, max_iterations=20).mixture
-    found = {name: float(array[0, study.recorded.tolist().index(n), 0]) for name, array in values.items()}
-    assert_allclose(found["coefficient_error"], metrics.coefficient_error(mixture, truth), rtol=1e-8)
-    assert_allclose(found["scale"], metrics.scale(mixture), rtol=1e-8)
+    computed = {name: float(array[0, study.recorded.tolist().index(n), 0]) for name, array in values.items()}
+    assert_allclose(computed["coefficient_error"], metrics.coefficient_error(mixture, truth), rtol=1e-8)
+    assert_allclose(computed["scale"], metrics.scale(mixture), rtol=1e-8)
 
     def wrong_and_error(m):
         distance = np.abs(data.y[:, None] - data.phi @ np.asarray(m.coefficients).T)
@@ -71,10 +71,10 @@ def test_a_value_is_that_of_a_call_on_the_data_of_the_trial(study, values, n):
 
     wrong, error = wrong_and_error(mixture)
     least_wrong, least_error = wrong_and_error(truth)
-    assert_allclose(found["misclassification"], wrong, atol=1e-12)
-    assert_allclose(found["within_cluster_error"], error, rtol=1e-8)
-    assert_allclose(found["excess_misclassification"], wrong - least_wrong, atol=1e-12)
-    assert_allclose(found["excess_within_cluster_error"], error - least_error, rtol=1e-6)
+    assert_allclose(computed["misclassification"], wrong, atol=1e-12)
+    assert_allclose(computed["within_cluster_error"], error, rtol=1e-8)
+    assert_allclose(computed["excess_misclassification"], wrong - least_wrong, atol=1e-12)
+    assert_allclose(computed["excess_within_cluster_error"], error - least_error, rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -88,10 +88,10 @@ def test_a_grid_of_batch_methods_and_no_recursive_one():
     grid = run_study(Study(**table, grid={"problem.p": [0.6, 0.8]}), progress=False)
     problem = TABLE["problem"] | {"p": 0.8}
     alone = run_study(Study(**table | {"problem": problem, "block": 2}), progress=False)
-    found, wanted = grid["coefficient_error_mean"], alone["coefficient_error_mean"]
-    assert found.dims == ("estimator", "problem.p", "step")
-    assert_allclose(found.sel({"problem.p": 0.8}).values, wanted.values, rtol=1e-10)
-    assert np.isfinite(found.sel(step=100)).all()
+    actual, wanted = grid["coefficient_error_mean"], alone["coefficient_error_mean"]
+    assert actual.dims == ("estimator", "problem.p", "step")
+    assert_allclose(actual.sel({"problem.p": 0.8}).values, wanted.values, rtol=1e-10)
+    assert np.isfinite(actual.sel(step=100)).all()
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from jaxmlr.study.compute.probe import block_size, outlook
 
 
 def test_an_outlook_counts_what_a_run_computes(rich):
-    found = outlook(rich)
-    assert (found.points, found.rows, found.programs) == (4, {"newton": 4, "fragile": 2}, 1)
-    assert (found.blocks, found.block_size) == (rich.blocks, rich.block_size)
-    assert found.memory > 8 * rich.block_size
-    assert found.seconds > 0
-    assert found.compile_seconds > 0
+    expected = outlook(rich)
+    assert (expected.points, expected.rows, expected.programs) == (4, {"newton": 4, "fragile": 2}, 1)
+    assert (expected.blocks, expected.block_size) == (rich.blocks, rich.block_size)
+    assert expected.memory > 8 * rich.block_size
+    assert expected.seconds > 0
+    assert expected.compile_seconds > 0
 
 
 def test_the_fastest_size_is_taken_and_a_smaller_one_where_close(plain, monkeypatch):
@@ -43,6 +43,6 @@ def test_a_study_of_batch_methods_alone_has_no_time(plain):
 def test_axes_of_batch_methods_do_not_hinder(plain):
     methods = {"em": {"method": "em", "start": "truth"}, "seed": {"method": "two_step"}}
     grid = {"estimators.em.max_iterations": [2, 5], "problem.p": [0.6, 0.8]}
-    found = outlook(type(plain)(**vars(plain) | {"estimators": methods, "grid": grid}))
-    assert found.rows == {"em": 4, "seed": 2}
-    assert found.seconds > 0
+    expected = outlook(type(plain)(**vars(plain) | {"estimators": methods, "grid": grid}))
+    assert expected.rows == {"em": 4, "seed": 2}
+    assert expected.seconds > 0

@@ -23,26 +23,26 @@ def test_the_last_block_counts_only_the_trials_that_exist(plain):
 
 
 def test_a_block_holds_the_recorded_steps_and_nothing_of_the_length_of_a_trial(plain):
-    found = run_block(plain, 0)
-    assert set(found) == {"seed", ORACLE}
-    assert set(found[ORACLE]) == {"misclassification", "finite"}
-    assert {array.shape for table in found.values() for array in table.values()} == {(1, 3, 4)}
+    values = run_block(plain, 0)
+    assert set(values) == {"seed", ORACLE}
+    assert set(values[ORACLE]) == {"misclassification", "finite"}
+    assert {array.shape for table in values.values() for array in table.values()} == {(1, 3, 4)}
 
 
 def test_a_study_is_compiled_once_for_each_device(plain, plain_results, monkeypatch):
     run_study(plain, progress=False)  # its program may have been let go
-    made = []
-    monkeypatch.setattr(Program, "_compile", lambda self, *args: made.append(self))
+    compiled = []
+    monkeypatch.setattr(Program, "_compile", lambda self, *args: compiled.append(self))
     again = run_study(plain, progress=False)
     assert again.drop_attrs().identical(plain_results.drop_attrs())
-    assert made == []
+    assert compiled == []
 
 
 def test_threads_that_ask_at_once_compile_once(plain, monkeypatch):
-    made = []
+    compiled = []
 
     def slow(self, *args):
-        made.append(self)
+        compiled.append(self)
         time.sleep(0.05)
         return lambda first, points: {}
 
@@ -50,7 +50,7 @@ def test_threads_that_ask_at_once_compile_once(plain, monkeypatch):
     fresh = type(plain)(**{**vars(plain), "seed": 4321})
     with ThreadPoolExecutor(3) as executor:
         list(executor.map(lambda _: program(fresh, jax.local_devices()[0]), range(3)))
-    assert len(made) == 1
+    assert len(compiled) == 1
 
 
 def test_what_does_not_change_the_program_does_not_compile_it_again(plain, plain_results, monkeypatch):
@@ -70,15 +70,15 @@ def test_a_block_does_not_check_the_study_again(plain, plain_results, monkeypatc
 
 
 def test_two_functions_of_one_name_are_two_methods(plain, monkeypatch):
-    made = []
-    monkeypatch.setattr(Program, "__init__", lambda self, study, device, chosen: made.append(study))
+    studies = []
+    monkeypatch.setattr(Program, "__init__", lambda self, study, device, chosen: studies.append(study))
     study = []
     for bound in (1.0, 2.0):
         table = {"a": {"method": lambda noise_variance, bound=bound: two_step(noise_variance, bound=bound)}}
         study.append(type(plain)(**{**vars(plain), "estimators": table}))
     assert study[0].fingerprint() == study[1].fingerprint()
     programs = [program(s, jax.local_devices()[0]) for s in study]
-    assert len(made) == 2
+    assert len(studies) == 2
     assert programs[0] is not programs[1]
     assert program(study[0], jax.local_devices()[0]) is programs[0]
 

@@ -30,14 +30,14 @@ ADAM = {"name": "adam", "learning_rate": 0.1}
 
 
 def test_tables_inside_a_table_are_mixtures_and_transformations():
-    made = resolve.estimator(
+    method = resolve.estimator(
         "a", {"method": "online_gradient", "start": START, "transformation": ADAM}, TRUTH
     )
-    start = made.mixture(made.init(2))
+    start = method.mixture(method.init(2))
     np.testing.assert_allclose(start.coefficients, START["coefficients"])
     np.testing.assert_allclose(start.noise_variance, 1)
     phi, y = jnp.array([1.0, 2.0]), jnp.array(3.0)
-    moved = made.mixture(made.step(made.init(2), (phi, y))[0])
+    moved = method.mixture(method.step(method.init(2), (phi, y))[0])
     np.testing.assert_allclose(
         jnp.abs(moved.coefficients - start.coefficients), 0.1, rtol=1e-5
     )  # as Adam does
@@ -91,8 +91,8 @@ def test_an_unknown_name_suggests_the_nearest_or_lists_all(name, hint):
 
 def test_facts_of_the_problem_are_filled_in_unless_the_table_has_them():
     for table, variance in (({}, 0.5), ({"noise_variance": 2.0}, 2.0)):
-        made = resolve.estimator("a", {"method": "two_step"} | table, TRUTH)
-        assert made.mixture(made.init(2)).noise_variance == variance
+        method = resolve.estimator("a", {"method": "two_step"} | table, TRUTH)
+        assert method.mixture(method.init(2)).noise_variance == variance
     known = resolve.estimator("a", {"method": "oracle"}, TRUTH)
     np.testing.assert_array_equal(known.mixture(known.init(2)).coefficients, TRUTH.coefficients)
     lone = resolve.estimator("a", {"method": "least_squares"}, TRUTH)  # takes neither
@@ -100,8 +100,8 @@ def test_facts_of_the_problem_are_filled_in_unless_the_table_has_them():
 
 
 def test_lists_become_arrays():
-    made = resolve.estimator("a", {"method": "two_step", "initial_direction": [0.5, 0.25]}, TRUTH)
-    np.testing.assert_array_equal(made.init(2).direction, [0.5, 0.25])
+    method = resolve.estimator("a", {"method": "two_step", "initial_direction": [0.5, 0.25]}, TRUTH)
+    np.testing.assert_array_equal(method.init(2).direction, [0.5, 0.25])
 
 
 def drifting(dtype):
@@ -117,10 +117,10 @@ def drifting(dtype):
 
 @pytest.mark.parametrize("change", [lambda x: x.astype(jnp.float32), lambda x: x[:1], lambda x: (x, x)])
 def test_a_step_that_changes_its_state_is_refused(change):
-    made = drifting(change)
-    start, _ = check.check_state(("here",), made, 2, "float64")
+    method = drifting(change)
+    start, _ = check.check_state(("here",), method, 2, "float64")
     with pytest.raises(ValueError, match=r"^here: the state must"):
-        check.check_steps(("here",), made, start, 2, "float64")
+        check.check_steps(("here",), method, start, 2, "float64")
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError])
@@ -128,12 +128,12 @@ def test_what_goes_wrong_in_a_step_is_one_line_that_names_the_method(error):
     def step(state, row):
         raise error("first line\nsecond line")
 
-    made = oracle(TRUTH)._replace(step=step)
-    start, _ = check.check_state(("here",), made, 2, "float64")
+    method = oracle(TRUTH)._replace(step=step)
+    start, _ = check.check_state(("here",), method, 2, "float64")
     with pytest.raises(ValueError, match=r"^here: first line$"):
-        check.check_steps(("here",), made, start, 2, "float64")
+        check.check_steps(("here",), method, start, 2, "float64")
     with pytest.raises(ValueError, match=r"^here: the mixture has d = 2, the data d = 3"):
-        check.check_state(("here",), made, 3, "float64")
+        check.check_state(("here",), method, 3, "float64")
 
 
 def test_shapes_are_found_without_running_anything():
@@ -141,7 +141,7 @@ def test_shapes_are_found_without_running_anything():
         assert isinstance(key, jax.core.Tracer)
         return jax.random.normal(key, (dim,), dtype)
 
-    made = Estimator(init, lambda state, row: (state, Info(jnp.int32(0), row[1])), lambda state: TRUTH)
-    start, _ = check.check_state(("here",), made, 2, "float32")
+    method = Estimator(init, lambda state, row: (state, Info(jnp.int32(0), row[1])), lambda state: TRUTH)
+    start, _ = check.check_state(("here",), method, 2, "float32")
     assert (start.shape, start.dtype) == ((2,), jnp.float32)
-    check.check_steps(("here",), made, start, 2, "float32")
+    check.check_steps(("here",), method, start, 2, "float32")

@@ -21,16 +21,16 @@ PLAIN = Study(
 @given(st.integers(1, 10**9), st.integers(1, 200))
 def test_recorded_steps_are_as_many_as_asked_increasing_and_end_with_the_last(steps, record):
     study = dataclasses.replace(PLAIN, steps=steps, record=record)
-    found = study.recorded
-    assert len(found) == min(record, steps)
-    assert found[-1] == steps
-    assert found[0] == 1 or record == 1
-    assert np.all(np.diff(found) > 0)
+    recorded = study.recorded
+    assert len(recorded) == min(record, steps)
+    assert recorded[-1] == steps
+    assert recorded[0] == 1 or record == 1
+    assert np.all(np.diff(recorded) > 0)
 
 
 def test_recorded_steps_are_spaced_evenly_on_a_logarithmic_scale():
-    found = dataclasses.replace(PLAIN, steps=10**6, record=25).recorded
-    ratio = found[12:][1:] / found[12:][:-1]
+    recorded = dataclasses.replace(PLAIN, steps=10**6, record=25).recorded
+    ratio = recorded[12:][1:] / recorded[12:][:-1]
     assert ratio.max() / ratio.min() < 1.02
 
 

@@ -306,8 +306,8 @@ def test_points_are_all_combinations_with_the_last_axis_fastest():
 
 def test_a_point_of_the_grid_replaces_numbers_perhaps_by_traced_ones():
     study = tiny()
-    here = study.at({"problem.p": 0.8, "estimators.paper.delta": 0.25})
-    assert (here.problem.p, here.estimators["paper"]["delta"], dict(here.grid)) == (0.8, 0.25, {})
+    at_point = study.at({"problem.p": 0.8, "estimators.paper.delta": 0.25})
+    assert (at_point.problem.p, at_point.estimators["paper"]["delta"], dict(at_point.grid)) == (0.8, 0.25, {})
     assert study.problem.p == 0.6
     weights = jax.jit(lambda p: study.at({"problem.p": p}).problem.mixture("float64").weights)(0.8)
     np.testing.assert_allclose(weights, [0.8, 0.2], rtol=1e-15)

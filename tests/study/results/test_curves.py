@@ -18,7 +18,7 @@ STEP = np.array([1, 10, 100, 1000])
 
 def results(points=(0.6, 0.75), metrics=METRICS, estimators=("em", "oracle")):
     """A dataset with the names of a study's and made-up numbers."""
-    across, here = ("estimator", "problem.p", "step"), ("problem.p", "step")
+    across, without_methods = ("estimator", "problem.p", "step"), ("problem.p", "step")
     shape = (len(estimators), len(points), len(STEP))
     base = np.broadcast_to(1 / np.sqrt(STEP), shape) * np.arange(1, len(estimators) + 1)[:, None, None]
     variables = {"diverged": (across, np.zeros(shape, int))}
@@ -26,8 +26,8 @@ def results(points=(0.6, 0.75), metrics=METRICS, estimators=("em", "oracle")):
         for k, name in enumerate(("q05", "q50", "mean", "q95")):
             variables[f"{metric}_{name}"] = (across, base * (1 + 0.1 * k))
         variables[f"{metric}_se"] = (across, 0.05 * base)
-        variables[f"{metric}_theory"] = (here, 0.5 * base[0])
-        variables[f"{metric}_oracle"] = (here, 0.6 * base[0])
+        variables[f"{metric}_theory"] = (without_methods, 0.5 * base[0])
+        variables[f"{metric}_oracle"] = (without_methods, 0.6 * base[0])
     study = {"estimators": {name: {"method": "two_step", "bound": 3.0} for name in estimators}}
     coordinates = {"estimator": list(estimators), "problem.p": list(points), "step": STEP}
     attributes = {"name": "made", "trials": 1234, "study": json.dumps(study)}
@@ -106,13 +106,13 @@ def test_nothing_is_cut_and_no_panel_is_empty(width):
     drawn = pictures.draw(results(), width=width)
     backend_agg.FigureCanvasAgg(drawn).draw()
     page = drawn.get_window_extent()
-    things = [*drawn.legends, drawn._suptitle, *(panel.title for panel in drawn.axes)]
-    things += [axis.label for panel in drawn.axes for axis in (panel.xaxis, panel.yaxis)]
-    for thing in things:
-        box = thing.get_window_extent()
-        assert box.x0 >= -1, thing
-        assert box.x1 <= page.x1 + 1, thing
-        assert box.y0 >= -1, thing
+    texts = [*drawn.legends, drawn._suptitle, *(panel.title for panel in drawn.axes)]
+    texts += [axis.label for panel in drawn.axes for axis in (panel.xaxis, panel.yaxis)]
+    for text in texts:
+        box = text.get_window_extent()
+        assert box.x0 >= -1, text
+        assert box.x1 <= page.x1 + 1, text
+        assert box.y0 >= -1, text
     assert all(panel.lines for panel in drawn.axes)
     assert drawn.get_figwidth() == width
 

@@ -95,21 +95,21 @@ def test_no_trial_left_is_not_a_number_and_one_has_no_spread(study):
         "b": {"misclassification": summary(np.full((6, 2, 1), 0.5))},
     }
     diverged = {name: np.zeros((6, 2), int) for name in METHODS}
-    found = results.dataset(study, merged, diverged, {}, {}, {})
-    for variable in found.data_vars:
+    results_of_none = results.dataset(study, merged, diverged, {}, {}, {})
+    for variable in results_of_none.data_vars:
         if variable.startswith("misclassification"):
-            assert np.isnan(found[variable].sel(estimator="a")).all()
-            alone = found[variable].sel(estimator="b")
+            assert np.isnan(results_of_none[variable].sel(estimator="a")).all()
+            alone = results_of_none[variable].sel(estimator="b")
             assert np.isnan(alone).all() == variable.endswith(("_se", "_sd"))
-    assert set(found.data_vars) >= {"diverged", "misclassification_q50"}
-    assert "misclassification_theory" not in found
+    assert set(results_of_none.data_vars) >= {"diverged", "misclassification_q50"}
+    assert "misclassification_theory" not in results_of_none
 
 
 def test_best_is_the_smallest_at_the_last_step(dataset, values):
     means = np.stack([values[name].mean(-1)[:, -1].reshape(2, 3) for name in METHODS])
-    found = results.best(dataset, "misclassification")
-    np.testing.assert_allclose(found["value"], means.min(0))
-    np.testing.assert_array_equal(found["best estimator"], np.array(METHODS)[means.argmin(0)])
+    smallest = results.best(dataset, "misclassification")
+    np.testing.assert_allclose(smallest["value"], means.min(0))
+    np.testing.assert_array_equal(smallest["best estimator"], np.array(METHODS)[means.argmin(0)])
     both = results.best(dataset, "misclassification", "mean", over=("estimator", "estimators.a.bound"))
     np.testing.assert_allclose(both["value"], means.min((0, 2)))
     assert both["value"].dims == ("problem.p",)

@@ -10,8 +10,8 @@ from jaxmlr.study.results.long_table import long_table
 
 
 def column(table, name):
-    (found,) = [each for each in table.columns if each.header == name]
-    return [str(cell) for cell in found.cells]
+    (matching,) = [each for each in table.columns if each.header == name]
+    return [str(cell) for cell in matching.cells]
 
 
 def test_there_is_a_row_for_every_point_and_method(rich, rich_results):

@@ -41,25 +41,25 @@ def test_blocks_in_any_split_and_order_are_the_whole(values, cuts, seed):
     whole = np.array(values)
     parts = np.split(whole, sorted(min(cut, len(whole)) for cut in cuts))
     order = np.random.default_rng(seed).permutation(len(parts))
-    found, expected = merged([parts[k] for k in order]), statistics.summarise(whole)
+    actual, expected = merged([parts[k] for k in order]), statistics.summarise(whole)
     kept = whole[np.isfinite(whole)]
-    assert found.n == expected.n == len(kept)
-    np.testing.assert_array_equal(found.sketch.keys, expected.sketch.keys)
-    np.testing.assert_array_equal(found.sketch.counts, expected.sketch.counts)
+    assert actual.n == expected.n == len(kept)
+    np.testing.assert_array_equal(actual.sketch.keys, expected.sketch.keys)
+    np.testing.assert_array_equal(actual.sketch.counts, expected.sketch.counts)
     if len(kept):
         scale = np.abs(kept).max() + 1e-300
-        np.testing.assert_allclose(found.mean, kept.mean(), rtol=1e-12, atol=1e-13 * scale)
+        np.testing.assert_allclose(actual.mean, kept.mean(), rtol=1e-12, atol=1e-13 * scale)
         np.testing.assert_allclose(
-            found.m2, np.sum((kept - kept.mean()) ** 2), rtol=1e-9, atol=1e-12 * scale**2
+            actual.m2, np.sum((kept - kept.mean()) ** 2), rtol=1e-9, atol=1e-12 * scale**2
         )
-        assert (found.minimum, found.maximum) == (kept.min(), kept.max())
+        assert (actual.minimum, actual.maximum) == (kept.min(), kept.max())
 
 
 def test_a_small_spread_on_a_large_mean_survives_float32_values():
     values = np.random.default_rng(0).normal(1, 1e-3, (64, 2000)).astype(np.float32)
-    found = merged(list(values))
+    summary = merged(list(values))
     exact = values.astype(np.float64)
-    np.testing.assert_allclose(found.m2, np.sum((exact - exact.mean()) ** 2), rtol=1e-9)
+    np.testing.assert_allclose(summary.m2, np.sum((exact - exact.mean()) ** 2), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -68,23 +68,23 @@ def test_a_small_spread_on_a_large_mean_survives_float32_values():
 @pytest.mark.parametrize("n", [1, 2, 7, 1000])
 def test_quantiles_are_numpys_to_a_bin(kind, n):
     values = draws(kind, n, np.random.default_rng(n)).astype(np.float32).astype(np.float64)
-    found = merged(np.array_split(values, 3))
+    summary = merged(np.array_split(values, 3))
     for q in QUANTILES:
         exact = np.quantile(values, q)
-        got = float(statistics.quantile(found, q))
-        assert values.min() <= got <= values.max()
+        estimate = float(statistics.quantile(summary, q))
+        assert values.min() <= estimate <= values.max()
         # Between two order statistics the error is at most a bin of the larger one.
         near = np.abs(np.quantile(values, q, method="lower")), np.abs(np.quantile(values, q, method="higher"))
-        assert abs(got - exact) <= 2.0**-11 * max(near) + 1e-40
+        assert abs(estimate - exact) <= 2.0**-11 * max(near) + 1e-40
 
 
 def test_cells_do_not_mix():
     values = np.random.default_rng(1).lognormal(size=(2, 3, 50)) * np.arange(1, 7).reshape(2, 3, 1)
     values[1, 2] = np.nan
-    found = merged([values[..., :20], values[..., 20:]])
+    summary = merged([values[..., :20], values[..., 20:]])
     expected = np.quantile(values, 0.25, axis=-1)
-    np.testing.assert_allclose(statistics.quantile(found, 0.25), expected, rtol=5e-4)
-    assert found.n.tolist() == [[50] * 3, [50, 50, 0]]
+    np.testing.assert_allclose(statistics.quantile(summary, 0.25), expected, rtol=5e-4)
+    assert summary.n.tolist() == [[50] * 3, [50, 50, 0]]
 
 
 def test_one_value_has_no_standard_error_and_none_no_quantile():

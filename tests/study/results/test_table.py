@@ -34,11 +34,11 @@ def printed(results):
 
 
 def test_there_is_a_table_for_every_grid_point_and_a_row_for_every_method(rich, rich_results):
-    found = list(tables(rich_results))
-    assert len(found) == 4
-    assert "n = 50, 10 trials, problem.p = 0.6, estimators.newton.bound = 1" in found[0].title
-    assert "problem.p = 0.75, estimators.newton.bound = 3" in found[-1].title
-    for table in found:
+    printed = list(tables(rich_results))
+    assert len(printed) == 4
+    assert "n = 50, 10 trials, problem.p = 0.6, estimators.newton.bound = 1" in printed[0].title
+    assert "problem.p = 0.75, estimators.newton.bound = 3" in printed[-1].title
+    for table in printed:
         rows = [str(cell) for cell in table.columns[0].cells]
         assert rows == ["newton", "fragile", "true coefficients", "theory"]
         assert len(table.columns) == len(rich.metrics) + 2

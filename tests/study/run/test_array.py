@@ -69,9 +69,9 @@ def test_eight_processes_killed_at_random_end_with_the_bits_of_one(tmp_path):
     for process in processes:
         _, errors = process.communicate()
         assert (process.returncode, errors) == (0, "")
-    found, alone = load(out), run_study(Study.from_toml(study), progress=False)
+    shared, alone = load(out), run_study(Study.from_toml(study), progress=False)
     for name in alone.variables:
-        np.testing.assert_array_equal(found[name].values, alone[name].values, err_msg=name)
+        np.testing.assert_array_equal(shared[name].values, alone[name].values, err_msg=name)
     for path in out.rglob("*.tmp"):  # of writes that were killed; a later run removes them once they are old
         os.utime(path, (0, 0))
     run_study(Study.from_toml(study), out, progress=False)

@@ -152,10 +152,10 @@ def test_a_claim_of_a_block_that_is_saved_does_not_stay(plain, plain_results, tm
 def test_a_run_takes_over_from_one_that_was_killed(plain, plain_results, tmp_path):
     work = Store(plain, tmp_path).missing()
     owned_by(tmp_path / "blocks", what=work[1].name, pid=dead_process())
-    found = run_study(plain, tmp_path, progress=False)
+    results = run_study(plain, tmp_path, progress=False)
     assert not list(tmp_path.rglob("*.claim"))
-    for name in found.data_vars:
-        np.testing.assert_array_equal(found[name], plain_results[name])
+    for name in results.data_vars:
+        np.testing.assert_array_equal(results[name], plain_results[name])
 
 
 @pytest.mark.slow
@@ -181,8 +181,8 @@ method = "two_step"
     assert [process.wait() for process in both] == [0, 0]
     subprocess.run([*command, tmp_path / "one"], cwd=ROOT, check=True)
     assert not list((tmp_path / "both").rglob("*.claim"))
-    found, alone = load(tmp_path / "both"), load(tmp_path / "one")
+    shared, alone = load(tmp_path / "both"), load(tmp_path / "one")
     for name in alone.variables:
-        np.testing.assert_array_equal(found[name].values, alone[name].values, err_msg=name)
+        np.testing.assert_array_equal(shared[name].values, alone[name].values, err_msg=name)
     for path in sorted((tmp_path / "one" / "blocks").iterdir()):
         assert path.read_bytes() == (tmp_path / "both" / "blocks" / path.name).read_bytes()

@@ -65,18 +65,18 @@ def check(plain, finished, folder, seed, faults):
         shutil.copytree(whole, folder)
         what = damage(folder, chance)
         for read in (lambda: load(folder), lambda: run_study(plain, folder, progress=False)):
-            found, lines = outcome(read, f"seed {seed}: {what}")
-            if found is None:
+            result, lines = outcome(read, f"seed {seed}: {what}")
+            if result is None:
                 assert lines == 1, what
                 outcomes["refused"] += 1
                 continue
-            if found.attrs.get("unfinished"):  # results and a block are gone: the others' statistics, marked
+            if result.attrs.get("unfinished"):  # results and a block are gone: the others' statistics, marked
                 outcomes["marked"] += 1
                 continue
             try:
-                for name in found.variables:
-                    np.testing.assert_array_equal(found[name].values, results[name].values, err_msg=name)
-                missing = set(results.variables) - set(found.variables)
+                for name in result.variables:
+                    np.testing.assert_array_equal(result[name].values, results[name].values, err_msg=name)
+                missing = set(results.variables) - set(result.variables)
                 assert all(str(name).endswith("_theory") for name in missing), missing
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}: {what}: {error}") from error

@@ -37,10 +37,12 @@ def equal_bits(a, b):
 
 def data_of(study, p):
     """What the trials see at this p: phi (trials, n, d), y (trials, n), labels (trials, n)."""
-    here = study.at({"problem.p": p})
-    truth, key = here.problem.mixture(study.precision), jax.random.key(study.seed)
+    at_point = study.at({"problem.p": p})
+    truth, key = at_point.problem.mixture(study.precision), jax.random.key(study.seed)
     trials = jnp.arange(study.trials, dtype=np.int32)
-    return jax.vmap(lambda t: simulate(key, truth, here.problem.regressors(), study.steps, trial=t))(trials)
+    return jax.vmap(lambda t: simulate(key, truth, at_point.problem.regressors(), study.steps, trial=t))(
+        trials
+    )
 
 
 def history(study, name, point, phi, y):
@@ -58,10 +60,10 @@ def history(study, name, point, phi, y):
     return jax.vmap(follow)(phi, y)
 
 
-def expected_metrics(study, data, found, weights, labels, residuals):
+def expected_metrics(study, data, coefficients, weights, labels, residuals):
     """NumPy: metric -> (trials, records) of the method and the oracle, and which trials are finite."""
     beta = np.asarray(study.problem.coefficients)
-    first = found[:, :, 0]
+    first = coefficients[:, :, 0]
     plus = np.linalg.norm(first - beta, axis=-1)
     minus = np.linalg.norm(first + beta, axis=-1)
     swapped = minus < plus
@@ -83,7 +85,7 @@ def expected_metrics(study, data, found, weights, labels, residuals):
     }
     values |= {f"excess_{name}": values[name] - oracle[name] for name in CUMULATIVE}
     at = study.recorded - 1
-    finite = np.isfinite(found).all(axis=(2, 3))[:, at]
+    finite = np.isfinite(coefficients).all(axis=(2, 3))[:, at]
     return {k: v[:, at] for k, v in values.items()}, {k: v[:, at] for k, v in oracle.items()}, finite
 
 
@@ -95,7 +97,7 @@ def again(rich):
         name: jax.jit(lambda point, phi, y, name=name: history(rich, name, point, phi, y))
         for name in rich.estimators
     }
-    found = []
+    cases = []
     for values in zip(*rich.points.values(), strict=True):
         point = dict(zip(rich.points, map(float, values), strict=True))
         data = data_at(point["problem.p"])
@@ -103,8 +105,8 @@ def again(rich):
             name: expected_metrics(rich, data, *map(np.asarray, follow[name](point, data.phi, data.y)))
             for name in rich.estimators
         }
-        found.append((point, data, recomputed))
-    return found
+        cases.append((point, data, recomputed))
+    return cases
 
 
 def test_every_statistic_is_that_of_the_trials_recomputed(rich, rich_results, again):
@@ -112,8 +114,8 @@ def test_every_statistic_is_that_of_the_trials_recomputed(rich, rich_results, ag
     for point, _, recomputed in again:
         for name, (values, _, finite) in recomputed.items():
             some_diverged |= not finite.all()
-            found = rich_results.sel({"estimator": name, **point})
-            np.testing.assert_array_equal(found["diverged"], np.sum(~finite, axis=0))
+            results = rich_results.sel({"estimator": name, **point})
+            np.testing.assert_array_equal(results["diverged"], np.sum(~finite, axis=0))
             for metric in rich.metrics:
                 for record in range(len(rich.recorded)):
                     kept = values[metric][finite[:, record], record]
@@ -125,46 +127,46 @@ def test_every_statistic_is_that_of_the_trials_recomputed(rich, rich_results, ag
                         "min": kept.min(),
                         "max": kept.max(),
                     }
-                    at = found.isel(step=record)
+                    at = results.isel(step=record)
                     for statistic, value in expected.items():
                         where = f"{name} {point} {metric}_{statistic}, record {record}"
-                        got = float(at[f"{metric}_{statistic}"])
-                        np.testing.assert_allclose(got, value, rtol=1e-8, atol=1e-12, err_msg=where)
+                        actual = float(at[f"{metric}_{statistic}"])
+                        np.testing.assert_allclose(actual, value, rtol=1e-8, atol=1e-12, err_msg=where)
                     for statistic, q in QUANTILES.items():
                         value = np.quantile(kept, q)
-                        got = float(at[f"{metric}_{statistic}"])
-                        np.testing.assert_allclose(got, value, rtol=6e-4, atol=1e-7, err_msg=metric)
+                        actual = float(at[f"{metric}_{statistic}"])
+                        np.testing.assert_allclose(actual, value, rtol=6e-4, atol=1e-7, err_msg=metric)
     assert some_diverged
 
 
 def test_oracle_is_the_run_with_true_coefficients_on_the_same_data(rich, rich_results, again):
     for point, _, recomputed in again:
         oracle = recomputed["newton"][1]
-        found = rich_results.sel(point)
+        results = rich_results.sel(point)
         for metric in CUMULATIVE:
             error = oracle[metric].std(axis=0, ddof=1) / np.sqrt(rich.trials)
-            np.testing.assert_allclose(found[f"{metric}_oracle"], oracle[metric].mean(axis=0), rtol=1e-9)
-            np.testing.assert_allclose(found[f"{metric}_oracle_se"], error, rtol=1e-9)
+            np.testing.assert_allclose(results[f"{metric}_oracle"], oracle[metric].mean(axis=0), rtol=1e-9)
+            np.testing.assert_allclose(results[f"{metric}_oracle_se"], error, rtol=1e-9)
 
 
 def test_theory_is_the_limit_averaged_over_the_regressors(rich, rich_results, again):
     for point, data, _ in again[::2]:
-        here = rich.at(point)
-        truth = here.problem.mixture("float64")
-        line = np.abs(np.asarray(data.phi) @ np.asarray(here.problem.coefficients))
+        at_point = rich.at(point)
+        truth = at_point.problem.mixture("float64")
+        line = np.abs(np.asarray(data.phi) @ np.asarray(at_point.problem.coefficients))
         wrong = scipy.stats.norm.cdf(-line)
         square = 1 + 4 * line**2 * wrong - 2 * line * np.sqrt(2 / np.pi) * np.exp(-(line**2) / 2)
-        n, at, found = np.arange(1, rich.steps + 1), rich.recorded - 1, rich_results.sel(point)
+        n, at, results = np.arange(1, rich.steps + 1), rich.recorded - 1, rich_results.sel(point)
         for metric, curve in (("misclassification", wrong), ("within_cluster_error", square)):
             mean = (np.cumsum(curve, axis=1) / n).mean(axis=0)[at]
-            np.testing.assert_allclose(found[f"{metric}_theory"], mean, rtol=1e-9)
+            np.testing.assert_allclose(results[f"{metric}_theory"], mean, rtol=1e-9)
         score = jax.vmap(jax.vmap(lambda f, y, m=truth: theory.line_score(m, f, y)))
         scores = np.array(score(data.phi, data.y))
         gradient = (scores[..., :1] - scores[..., 1:]) * np.asarray(data.phi)
         total = np.cumsum(np.einsum("tni,tnj->nij", gradient, gradient), axis=0) / rich.trials
         bound = theory.cramer_rao(total[at], 1)
-        np.testing.assert_allclose(found["coefficient_error_theory"], bound, rtol=1e-7)
-        np.testing.assert_allclose(found["scale_theory"], 1 / abs(2 * point["problem.p"] - 1), rtol=1e-12)
+        np.testing.assert_allclose(results["coefficient_error_theory"], bound, rtol=1e-7)
+        np.testing.assert_allclose(results["scale_theory"], 1 / abs(2 * point["problem.p"] - 1), rtol=1e-12)
 
 
 def test_grid_points_and_methods_see_the_same_noise(rich, rich_results):
@@ -248,9 +250,9 @@ def test_a_block_of_another_size_holds_the_same_trials(plain, plain_results):
     whole = run_block(type(plain)(**{**vars(plain), "block": 10}), 0)["seed"]
     for metric in plain.metrics:
         for statistic in ("mean", "min", "max"):
-            found = plain_results[f"{metric}_{statistic}"].values[0]
+            actual = plain_results[f"{metric}_{statistic}"].values[0]
             same = getattr(whole[metric][0], statistic)(axis=-1)
-            np.testing.assert_allclose(same, found, rtol=2e-5, atol=1e-6, err_msg=metric)
+            np.testing.assert_allclose(same, actual, rtol=2e-5, atol=1e-6, err_msg=metric)
 
 
 def test_results_are_a_dataset_of_named_dimensions(rich, rich_results):

@@ -51,10 +51,10 @@ def test_differences_are_those_of_the_same_trial(results):
 
 
 def test_kept_values_are_those_of_every_nth_trial(results):
-    some = run_study(study(keep=7), progress=False)
-    np.testing.assert_array_equal(some["trial"], np.arange(0, 50, 7))
+    every_seventh = run_study(study(keep=7), progress=False)
+    np.testing.assert_array_equal(every_seventh["trial"], np.arange(0, 50, 7))
     np.testing.assert_array_equal(
-        some["coefficient_error_trial"], results["coefficient_error_trial"][..., ::7]
+        every_seventh["coefficient_error_trial"], results["coefficient_error_trial"][..., ::7]
     )
     np.testing.assert_allclose(
         results["coefficient_error_trial"].mean("trial"),
@@ -76,15 +76,15 @@ def test_a_study_stops_when_its_standard_error_is_small(enough):
     target, worst = enough
     assert target is not None, worst
     stopped = study(until={"metric": "coefficient_error", "standard_error": target})
-    found = run_study(stopped, progress=False)
-    assert found.attrs["trials"] == 32
-    assert found.sizes["trial"] == 32
-    assert float(found["coefficient_error_se"].isel(step=-1).max()) <= target
+    results = run_study(stopped, progress=False)
+    assert results.attrs["trials"] == 32
+    assert results.sizes["trial"] == 32
+    assert float(results["coefficient_error_se"].isel(step=-1).max()) <= target
     with ThreadPoolExecutor(1) as executor:
         again = run_study(stopped, executor=executor, progress=False)
     assert again.attrs["trials"] == 32
-    for name in found.data_vars:
-        np.testing.assert_array_equal(found[name], again[name])
+    for name in results.data_vars:
+        np.testing.assert_array_equal(results[name], again[name])
 
 
 def test_a_stopped_study_is_finished(enough, tmp_path, monkeypatch):
@@ -98,11 +98,11 @@ def test_a_stopped_study_is_finished(enough, tmp_path, monkeypatch):
 
 
 def test_a_standard_error_out_of_reach_takes_all_trials():
-    found = run_study(study(until={"metric": "misclassification", "standard_error": 1e-9}), progress=False)
-    assert found.attrs["trials"] == 50
+    results = run_study(study(until={"metric": "misclassification", "standard_error": 1e-9}), progress=False)
+    assert results.attrs["trials"] == 50
 
 
 def test_a_block_has_only_rows_that_differ():
-    found = run_block(study(), 0)
-    assert found["seed"]["coefficient_error"].shape == (2, 2, 8)
-    assert found["newton"]["coefficient_error"].shape == (4, 2, 8)
+    values = run_block(study(), 0)
+    assert values["seed"]["coefficient_error"].shape == (2, 2, 8)
+    assert values["newton"]["coefficient_error"].shape == (4, 2, 8)

@@ -122,9 +122,9 @@ def test_a_worker_of_a_cluster_that_is_killed_changes_nothing(study, expected, t
 
         killer = threading.Thread(target=kill)
         killer.start()
-        found = run_study(study, out, executor=client.get_executor(), progress=False)
+        results = run_study(study, out, executor=client.get_executor(), progress=False)
         killer.join()
     assert killed
-    assert found.attrs["executor"] == "ClientExecutor"
-    equal_bits(found, expected)
+    assert results.attrs["executor"] == "ClientExecutor"
+    equal_bits(results, expected)
     assert blocks(tmp_path) == 400
