@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxmlr._xla.jit import wide_jit
@@ -43,7 +44,9 @@ def go_on(
     options = _options(data, ridge, variance_floor)
     done: Fit = iterate(
         pack(*data[:3], terms),
-        best.mixture if terms.known is None else aligned(best.mixture, data, terms.known),
+        best.mixture
+        if terms.known is None or constraints.names_components
+        else aligned(best.mixture, data, terms.known),
         options,
         tolerance,
         gate=best.gate,
@@ -61,19 +64,19 @@ def _judged(fit: Fit, sound: jax.Array) -> Fit:
 
 
 def _named(fit: Fit, used: jax.Array | None = None) -> Fit:
-    """Components in the order of their last coefficients, unless a tie or known parts name them.
+    """Components in the order of their last own coefficients, unless a tie or known parts name them.
 
     Those that only fill the arrays up come first.
     """
     known = fit.constraints
     if (
-        known.tie != "none"
+        known.names_components
         or known.known_weights
         or known.known_labels
         or (known.known_variance and fit.mixture.noise_variance.ndim)
     ):
         return fit
-    last = fit.mixture.coefficients[:, -1]
+    last = fit.mixture.coefficients[:, _telling_column(known, *fit.mixture.coefficients.shape)]
     if used is not None:
         last = jnp.where(jnp.arange(len(last), dtype=jnp.int32) < used, last, -jnp.inf)
     order = jnp.argsort(last)
@@ -81,6 +84,12 @@ def _named(fit: Fit, used: jax.Array | None = None) -> Fit:
         mixture=jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else leaf[order], fit.mixture),
         gate=None if fit.gate is None else centred(fit.gate, order),
     )
+
+
+def _telling_column(constraints: Constraints, components: int, d: int) -> int:
+    """The last column in which the components have coefficients of their own, else the last."""
+    own = np.flatnonzero(constraints.own_columns(components, d))
+    return int(own[-1]) if len(own) else d - 1
 
 
 def best_of(

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxmlr._xla.jit import one_by_one, wide_jit
 from jaxmlr._xla.linear import dot
 from jaxmlr.batch import steps
-from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.constraints import Constraints, MStepOptions, constraints_of
 from jaxmlr.batch.gate import first_gate, gate_step, mean_weights, units
 from jaxmlr.batch.moments import Moments
 from jaxmlr.batch.outcome import Fit, with_ending
@@ -32,8 +32,10 @@ def em(
     tolerance: ArrayLike | None = None,
     known_weights: bool = False,
     known_variance: bool = False,
-    equal_variance: bool = False,
+    equal_variance: bool | ArrayLike = False,
     tie: str = "none",
+    common: ArrayLike | None = None,
+    known_coefficients: ArrayLike | None = None,
     variance_floor: ArrayLike = 0.0,
     ridge: ArrayLike = 0.0,
     ddof: ArrayLike = 0.0,
@@ -68,10 +70,17 @@ def em(
         this. None: the square root of the dtype's precision.
       known_weights: keep the weights of `start`.
       known_variance: keep the noise variance of `start`.
-      equal_variance: one sigma^2 for all components.
+      equal_variance: one sigma^2 for all components; or (K,) integers, one for all components of one number.
       tie: "none"; "symmetric" for two components with coefficients [beta, -beta]; "common" for one beta
         and components that differ in noise alone. The start is projected. Where variances differ and are
         unknown the step is a conditional maximisation, still monotone.
+      common: regressors whose coefficient is one for all components, by their columns or a mask (d,) of
+        booleans; or (K, d) integers: components of one number in a column have one coefficient there. Then
+
+            sum_k (1 / sigma_k^2) S_k' (A_k S_k gamma - b_k) = 0,   beta_k = S_k gamma
+
+        takes the place of the equations A_k beta_k = b_k above, S_k choosing from all free numbers gamma.
+      known_coefficients: (d,) or (K, d) booleans, True where the coefficients of `start` are kept.
       variance_floor: least sigma_k^2. Never below the rounding error of y.
       ridge: () or (d,), at least 0: the prior beta_k | sigma_k^2 ~ N(0, sigma_k^2 / ridge).
       ddof: variances are multiplied by n / (n - ddof). With d this is flexmix's estimate, which is not
@@ -102,7 +111,16 @@ def em(
     """
     told = {"known": known, "groups": groups, "concomitant": concomitant}
     terms = terms_of(np.size(y), np.shape(start.coefficients)[0], mask=mask, **told)
-    constraints = Constraints(known_weights, known_variance, equal_variance, tie, **terms.facts())
+    constraints = constraints_of(
+        *np.shape(start.coefficients),
+        known_weights=known_weights,
+        known_variance=known_variance,
+        equal_variance=equal_variance,
+        tie=tie,
+        common=common,
+        held=known_coefficients,
+        **terms.facts(),
+    )
     problem = prepare(
         phi,
         y,
@@ -131,8 +149,10 @@ def hard_em(
     tolerance: ArrayLike | None = None,
     known_weights: bool = False,
     known_variance: bool = False,
-    equal_variance: bool = False,
+    equal_variance: bool | ArrayLike = False,
     tie: str = "none",
+    common: ArrayLike | None = None,
+    known_coefficients: ArrayLike | None = None,
     variance_floor: ArrayLike = 0.0,
     ridge: ArrayLike = 0.0,
     ddof: ArrayLike = 0.0,
@@ -157,8 +177,10 @@ def hard_em(
         of the dtype's precision.
       known_weights: keep the weights of `start`.
       known_variance: keep the noise variance of `start`.
-      equal_variance: one sigma^2 for all components.
+      equal_variance: as in `em`.
       tie: "none"; "symmetric" for two components with coefficients [beta, -beta]; "common" for one beta.
+      common: as in `em`.
+      known_coefficients: (d,) or (K, d) booleans, True where the coefficients of `start` are kept.
       variance_floor: least sigma_k^2. Never below the rounding error of y.
       ridge: () or (d,), at least 0: the prior beta_k | sigma_k^2 ~ N(0, sigma_k^2 / ridge).
       ddof: variances are multiplied by n / (n - ddof).
@@ -171,7 +193,15 @@ def hard_em(
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
-    constraints = Constraints(known_weights, known_variance, equal_variance, tie)
+    constraints = constraints_of(
+        *np.shape(start.coefficients),
+        known_weights=known_weights,
+        known_variance=known_variance,
+        equal_variance=equal_variance,
+        tie=tie,
+        common=common,
+        held=known_coefficients,
+    )
     problem = prepare(
         phi,
         y,

@@ -15,7 +15,7 @@ from jaxmlr._xla import programs
 from jaxmlr._xla.jit import traced, wide_jit
 from jaxmlr.batch import capacity
 from jaxmlr.batch.best import best_of, go_on
-from jaxmlr.batch.constraints import Constraints
+from jaxmlr.batch.constraints import Constraints, constraints_of
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.problem import ridge_of, tolerance_of
 from jaxmlr.batch.rows import checked
@@ -25,6 +25,7 @@ from jaxmlr.batch.starts.kinds import KINDS, pool
 from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.batch.support import few_rows
 from jaxmlr.batch.terms import Terms, drawn_rows, terms_of
+from jaxmlr.mixture import Mixture
 
 DRAWN_FROM = 4096  # rows, of those in an order by chance: starts need no more
 MIXED = {
@@ -46,8 +47,10 @@ def fit(
     starts: Mapping[str, int] | None = None,
     weights: ArrayLike | None = None,
     noise_variance: ArrayLike | None = None,
-    equal_variance: bool = False,
+    coefficients: ArrayLike | None = None,
+    equal_variance: bool | ArrayLike = False,
     tie: str = "none",
+    common: ArrayLike | None = None,
     screening: int = 40,
     finalists: int = 8,
     max_iterations: int = 2000,
@@ -78,8 +81,11 @@ def fit(
         "sequential_robust", "spectral", "tensor" (needs K <= d). None: 50 of all kinds.
       weights: (K,), where they are known.
       noise_variance: () or (K,), where it is known.
-      equal_variance: one sigma^2 for all components.
+      coefficients: (d,) for all components alike, or (K, d): those that are known, NaN where they are not.
+      equal_variance: one sigma^2 for all components; or (K,) integers, one for all components of one number.
       tie: "none"; "symmetric" for two components with coefficients [beta, -beta]; "common" for one beta.
+      common: regressors whose coefficient is one for all components, by their columns or a mask (d,) of
+        booleans; or (K, d) integers: components of one number in a column have one coefficient there.
       screening: steps of EM that every start takes, at least 1.
       finalists: starts that go on, at least 1.
       max_iterations: most steps of a finalist.
@@ -97,8 +103,9 @@ def fit(
 
     Returns:
       The Fit of greatest likelihood among those not refused; where all are, the best of them, and `result`
-      says "spurious optimum". Components are sorted by the last coefficient, unless known weights, variances
-      or labels or a tie name them. `trace` and `iterations` count from after the screening.
+      says "spurious optimum". Components are sorted by the last coefficient that is not common, unless
+      a tie, classes, or what is known of weights, variances, labels or coefficients name them. `trace` and
+      `iterations` count from after the screening.
       `agreed` counts the finalists that ended at that likelihood, on the sample where there is one.
 
     Raises:
@@ -116,9 +123,18 @@ def fit(
         _check.whole(name, value, at_least=1)
     told = {"known": known, "groups": groups, "concomitant": concomitant}
     terms = terms_of(len(y), components, mask=mask, **told)
-    given = (weights is not None, noise_variance is not None)
-    constraints = Constraints(*given, equal_variance, tie, **terms.facts())
-    constraints.check_components(components)
+    values = None if coefficients is None else _known_values(coefficients, components, d)
+    constraints = constraints_of(
+        components,
+        d,
+        known_weights=weights is not None,
+        known_variance=noise_variance is not None,
+        equal_variance=equal_variance,
+        tie=tie,
+        common=common,
+        held=None if values is None else ~np.isnan(values),
+        **terms.facts(),
+    )
     filled_up = capacity.holds(
         min(len(y), sample), d, components, constraints, phi, y, weight, key, tolerance, variance_floor, ridge
     )
@@ -151,8 +167,8 @@ def fit(
     if len(y) > sample:
         rows = drawn_rows(jax.random.fold_in(key, len(KINDS)), len(y), sample, terms)
         part, part_terms = Rows(phi[rows], y[rows], weight[rows]), terms.of_rows(rows)
-    weights, noise_variance = (
-        None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance)
+    weights, noise_variance, coefficients = (
+        None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance, values)
     )
     statics: dict[str, Any] = {
         "constraints": constraints,
@@ -172,6 +188,7 @@ def fit(
             *numbers,
             weights,
             noise_variance,
+            coefficients,
             part_terms,
             components=components,
             kinds=kinds,
@@ -231,6 +248,7 @@ def _fit(
     tolerance: jax.Array,
     weights: jax.Array | None,
     noise_variance: jax.Array | None,
+    coefficients: jax.Array | None,
     terms: Terms,
     *,
     components: int,
@@ -242,12 +260,42 @@ def _fit(
     known = terms.known
     if known is not None:
         starts = lax.map(lambda start: aligned(start, data, known), starts)
+    elif constraints.common or constraints.held or constraints.variance_classes:
+        starts = _shuffled(jax.random.fold_in(key, len(KINDS) + 1), starts)
     if weights is not None:
         starts = starts._replace(weights=jnp.broadcast_to(weights, starts.weights.shape))
     if noise_variance is not None:
         shape = (starts.weights.shape[0], *noise_variance.shape)
         starts = starts._replace(noise_variance=jnp.broadcast_to(noise_variance, shape))
-    starts = starts._replace(coefficients=constraints.project(starts.coefficients))
+    lines = starts.coefficients
+    if coefficients is not None:
+        values = jnp.broadcast_to(coefficients, lines.shape)
+        lines = jnp.where(jnp.isnan(values), lines, values)
+    starts = starts._replace(coefficients=jax.vmap(constraints.project)(lines))
     return best_of(
         data, starts, ridge, variance_floor, tolerance, None, terms, constraints=constraints, **limits
     )
+
+
+def _shuffled(key: jax.Array, starts: Mixture) -> Mixture:
+    """Starts with their components in a random order each: what names components may name any."""
+
+    def one(key: jax.Array, start: Mixture) -> Mixture:
+        order = jax.random.permutation(key, start.weights.shape[0])
+        return jax.tree.map(lambda leaf: leaf[order], start)
+
+    shuffled: Mixture = jax.vmap(one)(jax.random.split(key, starts.weights.shape[0]), starts)
+    return shuffled
+
+
+def _known_values(coefficients: ArrayLike, components: int, d: int) -> np.ndarray:
+    """The known coefficients, (d,) or (K, d), with NaN where they are free."""
+    if isinstance(coefficients, jax.core.Tracer):
+        raise ValueError("coefficients must be concrete, not traced: they say what is estimated")
+    values = np.asarray(coefficients, np.float64)
+    if values.shape not in ((d,), (components, d)) or np.any(np.isinf(values)):
+        raise ValueError(
+            f"coefficients must be numbers, or NaN, of shape ({d},) or ({components}, {d}),"
+            f" not {coefficients!r}"
+        )
+    return values

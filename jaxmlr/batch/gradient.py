@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr._xla.jit import core
 from jaxmlr.batch import steps
-from jaxmlr.batch.constraints import Constraints
+from jaxmlr.batch.constraints import Constraints, constraints_of
 from jaxmlr.batch.outcome import Fit, ending
 from jaxmlr.batch.parameters import Free, free
 from jaxmlr.batch.problem import prepare
@@ -31,6 +31,8 @@ def gradient(
     known_weights: bool = False,
     known_variance: bool = False,
     tie: str = "none",
+    common: ArrayLike | None = None,
+    known_coefficients: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     row_weights: ArrayLike | None = None,
 ) -> Fit:
@@ -56,6 +58,8 @@ def gradient(
       known_weights: keep the weights of `start`.
       known_variance: keep the noise variance of `start`.
       tie: "none"; "symmetric" for two components with coefficients [beta, -beta]; "common" for one beta.
+      common: as in `em`.
+      known_coefficients: (d,) or (K, d) booleans, True where the coefficients of `start` are kept.
       mask: (n,) bool, False for rows to leave out, whatever they hold.
       row_weights: (n,) w, at least 0: a row of weight 2 counts as two rows.
 
@@ -65,7 +69,15 @@ def gradient(
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
-    constraints = Constraints(known_weights, known_variance, np.ndim(start.noise_variance) == 0, tie)
+    constraints = constraints_of(
+        *np.shape(start.coefficients),
+        known_weights=known_weights,
+        known_variance=known_variance,
+        equal_variance=np.ndim(start.noise_variance) == 0,
+        tie=tie,
+        common=common,
+        held=known_coefficients,
+    )
     rows, first, options, tolerance = prepare(
         phi,
         y,
@@ -115,14 +127,17 @@ def _descend(
         jnp.sum(rows.weight[:, None] * rows.phi * rows.phi, axis=(0, 2, 3)) / n
     )
     point, back = free(start, constraints)
+    wide = jnp.broadcast_to(unit, start.coefficients.shape)
+    if constraints.restricted:
+        layout = constraints.layout(*start.coefficients.shape)
+        wide = wide.reshape(-1)[layout.first]
 
     def scaled(point: Free, unit: jax.Array) -> Free:
-        wide = jnp.broadcast_to(unit, point.coefficients.shape)
-        return point._replace(coefficients=point.coefficients * wide)
+        return point._replace(coefficients=point.coefficients * unit)
 
     def loss(point: Free) -> jax.Array:
         # A line search of optax may probe float32 problems at float64 points.
-        mixture = back(scaled(jax.tree.map(lambda leaf: leaf.astype(dtype), point), unit))
+        mixture = back(scaled(jax.tree.map(lambda leaf: leaf.astype(dtype), point), wide))
 
         def add(total: jax.Array, part: PackedRows) -> tuple[jax.Array, None]:
             return total - jnp.sum(part.weight * steps.log_density(part, mixture)), None
@@ -160,7 +175,7 @@ def _descend(
         )
         return point, state, current, trace.at[count + 1].set(-n * current[0]), count + 1, lost
 
-    point = scaled(point, 1 / unit)
+    point = scaled(point, 1 / wide)
     first = slope(point)
     trace = jnp.zeros(max_iterations + 1, dtype).at[0].set(-n * first[0])
     carry = (point, optimiser.init(point), first, trace, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
@@ -169,7 +184,7 @@ def _descend(
     converged = greatest(gradient) <= tolerance
     flags = ending(out_of_steps=~converged & ~lost, not_finite=lost & ~converged)
     return Fit(
-        back(scaled(point, unit)),
+        back(scaled(point, wide)),
         -n * value,
         trace,
         count,

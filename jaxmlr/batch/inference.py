@@ -261,10 +261,10 @@ def errors_of(fit: Fit, covariance: ArrayLike) -> Mixture:
 
     Returns:
       A Mixture that holds the standard error of each entry of `fit.mixture`; that of sigma is the entry of
-      noise_variance over 2 sigma. NaN, which says that there is none, stands for weights and variances that
-      were known; for coefficients and variance of a component whose variance rests on its floor, where the
-      likelihood has no maximum inside; and for all where the information is not positive definite. The one
-      weight of a single component is 1 with standard error 0.
+      noise_variance over 2 sigma. NaN, which says that there is none, stands for coefficients, weights and
+      variances that were known; for coefficients and variance of a component whose variance rests on its
+      floor, where the likelihood has no maximum inside; and for all where the information is not positive
+      definite. The one weight of a single component is 1 with standard error 0.
     """
     xp = namespace(fit.mixture, covariance)
     with np.errstate(invalid="ignore"):
@@ -274,6 +274,8 @@ def errors_of(fit: Fit, covariance: ArrayLike) -> Mixture:
     coefficients = coefficients.reshape(components, d)
     shape = fit.mixture.noise_variance.shape
     variance = variance[: 1 if shape == () else components].reshape(shape)
+    if known.held:
+        coefficients = xp.where(known.layout(components, d).held, xp.nan, coefficients)
     if known.known_weights and components > 1:
         weights = xp.full_like(weights, xp.nan)
     if known.known_variance:

@@ -30,8 +30,8 @@ def parameters(fit: Fit) -> int:
       fit: of a batch method, of which the shapes count.
 
     Returns:
-      The number of parameters: K d coefficients (d where tied), K - 1 weights, or (K - 1) m of the gate,
-      K or 1 variances, less what was known.
+      The number of parameters: K d coefficients (fewer where some are tied, common or known), K - 1
+      weights, or (K - 1) m of the gate, K or 1 variances, or one a class, less what was known.
     """
     return fit.constraints.parameters(*fit.mixture.coefficients.shape[-2:])
 

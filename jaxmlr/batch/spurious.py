@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.special import gammaln
 
@@ -38,7 +39,7 @@ def distinct(data: Rows) -> jax.Array:
 
 
 def suspects(
-    mixture: Mixture, data: Rows, counts: jax.Array, used: jax.Array | None = None
+    mixture: Mixture, data: Rows, counts: jax.Array, used: jax.Array | None = None, shared: int = 0
 ) -> tuple[jax.Array, jax.Array]:
     """Which components chance explains, (K,) bool, and how many rows each rests on, (K,).
 
@@ -61,9 +62,10 @@ def suspects(
       data: its rows.
       counts: (n,) bool, the rows that count, as from `distinct`.
       used: () int32, how many components there are where the others fill the arrays up; None: all.
+      shared: regressors whose coefficients are common or known; they do not count in d.
     """
     beta, weights, variance = mixture
-    dtype, d = beta.dtype, jnp.asarray(data.dim, beta.dtype)
+    dtype, d = beta.dtype, jnp.asarray(data.dim, beta.dtype) - shared
     places = jnp.arange(len(weights), dtype=jnp.int32)
     present = places < (len(weights) if used is None else used)
     variance = jnp.broadcast_to(variance, weights.shape)
@@ -96,4 +98,7 @@ def plausible(fit: Fit, data: Rows, counts: jax.Array, used: jax.Array | None = 
     """Whether no component of a fit is one of the `suspects`, (); none is where variances are not free."""
     if fit.constraints.known_variance or fit.constraints.equal_variance:
         return jnp.ones((), bool)
-    return ~jnp.any(suspects(fit.mixture, data, counts, used)[0])
+    shape, shared = fit.mixture.coefficients.shape, 0
+    if fit.constraints.common or fit.constraints.held:
+        shared = int(np.sum(~fit.constraints.own_columns(*shape)))
+    return ~jnp.any(suspects(fit.mixture, data, counts, used, shared)[0])

@@ -212,15 +212,12 @@ def m_step(
     ridge = jnp.where(jnp.eye(d, dtype=bool), options.ridge[:, None], 0)
     left = gram + ridge[None]
     right = cross - options.ridge[None, :] * beta
-    if constraints.tie != "none":
-        # One beta for all: components count by their precision, relative so that nothing overflows.
-        precision = jnp.min(variance) / variance
-        sign = constraints.signs(beta.shape[0], dtype)
-        shared = solve(
-            jnp.sum(precision[:, None, None] * left, axis=0),
-            jnp.sum((sign * precision)[:, None] * right, axis=0),
-        )
-        delta = sign[:, None] * shared[None, :]
+    if constraints.restricted:
+        # Components count by their precision, relative so that nothing overflows.
+        precision, layout = jnp.min(variance) / variance, constraints.layout(*beta.shape)
+        gram_of_numbers = layout.summed_pairs(precision[:, None, None] * left)
+        numbers = solve(gram_of_numbers, layout.summed(precision[:, None] * right))
+        delta = layout.spread(numbers, jnp.zeros_like(beta))
     else:
         delta = solve(left, right)
     shift = jnp.einsum("ki,kij,kj->k", delta, gram, delta, precision="highest")
@@ -235,10 +232,8 @@ def m_step(
         count = size if share is None else share
         new_weights = count / jnp.maximum(n if share is None else jnp.sum(share), tiny)
     if not constraints.known_variance:
-        if constraints.equal_variance:
-            mean = jnp.broadcast_to(jnp.sum(residual) / jnp.maximum(n, tiny), variance.shape)
-        else:
-            mean = jnp.where(size > tiny, residual / jnp.maximum(size, tiny), variance)
+        count = constraints.pooled(size)
+        mean = jnp.where(count > tiny, constraints.pooled(residual) / jnp.maximum(count, tiny), variance)
         new_variance = jnp.maximum(mean * (n / (n - options.ddof)), options.variance_floor)
     change = jnp.max(
         jnp.stack(
