@@ -10,8 +10,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxmlr._xla.target import target
+
 # The quirks "narrow_vectors" and "slow_llvm": of LLVM's levels 1 to 3 programs are equally fast.
-CPU_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_backend_optimization_level": 1}
+CPU_OPTIONS: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512, "xla_backend_optimization_level": 1}
+
+# A loop whose end only the device knows is a command of the device's own: its host never waits.
+GPU_OPTIONS: dict[str, Any] = {
+    "xla_gpu_enable_command_buffer": "FUSION,WHILE",
+    "xla_gpu_graph_min_graph_size": 1,
+}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,7 +81,7 @@ def wide_jit(function: Callable[P, R], static_argnames: tuple[str, ...] = ()) ->
     @core
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = (wide if not traced(args) and jax.default_backend() == "cpu" else plain)(*args, **kwargs)
+        result: R = (wide if not traced(args) and target() == "cpu" else plain)(*args, **kwargs)
         return result
 
     return call
@@ -84,7 +92,7 @@ def one_by_one(function: Callable[..., R]) -> Callable[..., R]:
 
     One member at a time stays in the cache, and none waits for the slowest of many.
     """
-    if jax.default_backend() != "cpu":
+    if target() != "cpu":
         return function
     call = jax.custom_batching.custom_vmap(function)
 

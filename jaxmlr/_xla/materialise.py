@@ -5,6 +5,8 @@ from typing import Any
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from jaxmlr._xla.target import target
+
 
 @jax.jit
 def stored_values(*leaves: jax.Array) -> tuple[jax.Array, ...]:
@@ -17,7 +19,7 @@ def stored(value: Any) -> Any:
     XLA on CPU fuses a value into every loop that uses it and computes it anew in each. Elsewhere it fuses
     several results into one loop, and a barrier would only send them through memory.
     """
-    if jax.default_backend() != "cpu":
+    if target() != "cpu":
         return value
     leaves, tree = jax.tree.flatten(value)
     # The quirk "early_dropped_barriers": what a function that is not inlined returns is kept.

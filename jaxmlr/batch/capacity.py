@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr._xla.jit import traced
+from jaxmlr._xla.target import target
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.starts.candidates import Rows
@@ -30,7 +31,7 @@ def holds(rows: int, columns: int, components: int, constraints: Constraints, *v
     """Whether a problem is of a kind and a size to be filled up: concrete, on a CPU, and without ties."""
     simple = constraints == Constraints(equal_variance=constraints.equal_variance)
     small = rows <= ROWS and columns <= COLUMNS and components <= COMPONENTS[-1]
-    return simple and small and jax.default_backend() == "cpu" and not traced(*values)
+    return simple and small and target() == "cpu" and not traced(*values)
 
 
 def filled(data: Rows, key: jax.Array | None = None) -> Rows:

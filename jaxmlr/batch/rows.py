@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
+from jaxmlr._xla.target import target
 from jaxmlr.batch.terms import Terms
 
 LANES = 64  # rows side by side: loops of this length become straight vector code
@@ -120,7 +121,7 @@ def counted_blocks(rows: PackedRows) -> jax.Array:
 def tiled(x: jax.Array) -> jax.Array:
     """What belongs to rows, (n, c), as (blocks, c, T, L), with zeros for the rows that pad the last block."""
     n, c = x.shape
-    most = LANES if jax.default_backend() == "cpu" else GPU_LANES
+    most = LANES if target() == "cpu" else GPU_LANES
     lanes = min(most, max(1, -(-n // (TILES * LANES))) * LANES)
     blocks = max(1, -(-n // (TILES * lanes)))
     tiles = max(1, -(-n // (blocks * lanes)))

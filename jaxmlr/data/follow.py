@@ -1,5 +1,6 @@
 """The loop of every simulation: draw a row, take a step, and record at some steps."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,8 +10,14 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jaxmlr import _check
+from jaxmlr._xla.target import target
 from jaxmlr.data.simulate import Stream
 from jaxmlr.estimator import Estimator, plain_step
+
+Advance = Callable[[jax.Array, Any], Any]
+
+# Not on a CPU: steps of one kernel, and numbers that a kernel may carry, each an argument and a result.
+UNIT, REGISTERS = 5, 40
 
 
 def follow(
@@ -53,7 +60,7 @@ def follow(
 
 
 def at_steps(
-    advance: Callable[[jax.Array, Any], Any],
+    advance: Advance,
     start: Any,
     steps: Sequence[int] | np.ndarray,
     record: Callable[[Any, jax.Array], Any],
@@ -76,8 +83,39 @@ def at_steps(
     stops = np.asarray(steps).astype(np.int32) + 1
     starts = np.concatenate([np.ones(1, np.int32), stops[:-1]])
 
-    def segment(carry: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
-        carry = jax.lax.fori_loop(ends[0], ends[1], advance, carry)
+    loop = segment if target() == "cpu" else segment_in_units
+
+    def until_record(carry: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+        carry = loop(advance, *ends, carry)
         return carry, record(carry, ends[1] - 1)
 
-    return jax.lax.scan(segment, start, (jnp.asarray(starts), jnp.asarray(stops)))[1]
+    return jax.lax.scan(until_record, start, (jnp.asarray(starts), jnp.asarray(stops)))[1]
+
+
+def segment(advance: Advance, first: jax.Array, end: jax.Array, carry: Any) -> Any:
+    """Steps n = first, ..., end - 1, one after another."""
+    return jax.lax.fori_loop(first, end, advance, carry)
+
+
+def segment_in_units(advance: Advance, first: jax.Array, end: jax.Array, carry: Any) -> Any:
+    """The same, `UNIT` steps an iteration, of which the last iteration may drop some.
+
+    What is carried stays in a kernel's registers within a unit. The step's number is carried too: all that
+    follows from it alone would be computed by kernels of their own.
+    """
+    size = steps_per_iteration(carry)
+
+    def unit(_: jax.Array, loop: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+        n, carry = loop
+        for i in range(size):
+            moved, within = advance(n + i, carry), n + i < end
+            carry = jax.tree.map(lambda new, old, go=within: jnp.where(go, new, old), moved, carry)
+        return n + size, carry
+
+    return jax.lax.fori_loop(0, (end - first + size - 1) // size, unit, (first, carry))[1]
+
+
+def steps_per_iteration(carry: Any) -> int:
+    """How many steps an iteration of the loop takes that carries this: on a CPU one."""
+    numbers = sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(carry))
+    return UNIT if numbers <= REGISTERS and target() != "cpu" else 1

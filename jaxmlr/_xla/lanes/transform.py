@@ -40,6 +40,7 @@ from jaxmlr._xla.lanes.values import (
     whole,
 )
 from jaxmlr._xla.materialise import stored
+from jaxmlr._xla.target import target
 
 _CALLS = ("jit", "pjit", "closed_call")
 
@@ -161,9 +162,20 @@ def _dependent_scan(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
 
 def _dependent_while(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
     first, last = _while_carry(eqn)
-    carry, _ = _dependent_carry(eqn.params["body_jaxpr"], varying[first:last], varying[last:], ())
-    ragged = _dependent(eqn.params["cond_jaxpr"], [*varying[:first], *carry])[0]
-    return [True] * len(carry) if ragged else carry
+    body, cond = eqn.params["body_jaxpr"], eqn.params["cond_jaxpr"]
+
+    def carried(start: Sequence[bool]) -> tuple[list[bool], bool]:
+        carry, _ = _dependent_carry(body, varying[first:last], start, ())
+        return carry, _dependent(cond, [*varying[:first], *carry])[0]
+
+    carry, ragged = carried(varying[last:])
+    if ragged:
+        return [True] * len(carry)
+    if target() != "cpu":  # a number that all trials share would be a kernel of its own, every step
+        read = {atom for e in cond.jaxpr.eqns for atom in e.invars if not isinstance(atom, core.Literal)}
+        own, alone = carried([var not in read for var in cond.jaxpr.invars[first:]])
+        carry = carry if alone else own
+    return carry
 
 
 _DEPENDENT: dict[str, Callable[[Eqn, Sequence[bool]], list[bool]]] = {

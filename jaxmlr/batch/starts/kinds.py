@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxmlr._xla.target import target
 from jaxmlr.batch.starts import moments
 from jaxmlr.batch.starts.candidates import Rows, around
 from jaxmlr.batch.starts.lines import PARTITION, SPREAD, lines_by
@@ -56,7 +57,7 @@ def pool(
     keys = jax.vmap(lambda number, place: jax.random.split(jax.random.fold_in(key, number), most)[place])(
         jnp.asarray(numbers), jnp.asarray(places)
     )
-    if jax.default_backend() != "cpu":  # all at once
+    if target() != "cpu":  # all at once
         first = np.cumsum([0, *(count for _, count in kinds)])
         parts = [
             jax.vmap(lambda k, name=name: KINDS[name](k, data, components, used))(keys[i : i + count])

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxmlr._xla.target import target
 from jaxmlr._xla.versions import applies
 
 CACHE = 2**16  # bytes that a step may carry: what one step writes is then still at hand for the next
@@ -16,7 +17,7 @@ VECTOR = 16  # trials in a register: a rest that does not fill one is computed a
 
 def filled(trials: int) -> int:
     """So many trials that registers are full: elsewhere than on a CPU, `trials`."""
-    return VECTOR * -(-trials // VECTOR) if jax.default_backend() == "cpu" else trials
+    return VECTOR * -(-trials // VECTOR) if target() == "cpu" else trials
 
 
 def side_by_side(trials: int, carried: int) -> int:
@@ -24,7 +25,7 @@ def side_by_side(trials: int, carried: int) -> int:
 
     Elsewhere than on a CPU all of them: other devices want as many as there are.
     """
-    if jax.default_backend() != "cpu":
+    if target() != "cpu":
         return trials
     fitting = max(LEAST, min(MOST, CACHE // max(carried, 1)))
     chunks = -(-trials // fitting)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr import recursive
-from jaxmlr._xla.jit import CPU_OPTIONS
+from jaxmlr._xla.jit import CPU_OPTIONS, GPU_OPTIONS
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.data import noise
 from jaxmlr.data.follow import at_steps
@@ -39,7 +39,7 @@ ORACLE = PROBLEM  # what the reference run on the same data is called inside a b
 Values = dict[str, dict[str, Any]]  # estimator -> metric -> (rows, records, trials)
 
 
-def _begin(study: Study, trackers: Mapping[str, Tracker], trial: jax.Array) -> tuple[Stream, Any]:
+def begin(study: Study, trackers: Mapping[str, Tracker], trial: jax.Array) -> tuple[Stream, Any]:
     """The data of one trial as a stream, and what the loop over its steps carries at the start."""
     source = study.problem.source(study.seed, trial, study.precision)
     start_key = noise.method_key(noise.key_words(jax.random.key(study.seed)), trial)
@@ -51,7 +51,7 @@ def follow_trial(
     study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
 ) -> dict[str, dict[str, jax.Array]]:
     """Values of every tracker at the recorded steps of one trial: tracker -> name -> (records,)."""
-    source, start = _begin(study, trackers, trial)
+    source, start = begin(study, trackers, trial)
 
     def advance(n: jax.Array, carry: Any) -> Any:
         data, states = carry
@@ -71,7 +71,7 @@ def cumulative_metrics(study: Study) -> tuple[str, ...]:
     return tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
 
 
-def _trackers(study: Study, methods: Mapping[str, Estimator]) -> dict[str, Tracker]:
+def trackers_of(study: Study, methods: Mapping[str, Estimator]) -> dict[str, Tracker]:
     """What follows every method, and the oracle where a metric is measured against it."""
     truth, cumulative = study.problem.mixture(study.precision), cumulative_metrics(study)
     drift, gaps, own = study.problem.drifting(), study.problem.gaps, measured.own(study.metrics)
@@ -117,8 +117,8 @@ def _streamed(
 
     def run(options: Options) -> Any:
         methods = {key: study.make(v.name, {**v.static, **options[key]}) for key, v in variants.items()}
-        trackers = _trackers(study, methods)
-        _, states = jax.eval_shape(lambda: _begin(study, trackers, trials[0])[1])
+        trackers = trackers_of(study, methods)
+        _, states = jax.eval_shape(lambda: begin(study, trackers, trials[0])[1])
         carried = problems * sum(copies.get(key, 1) * chunks.nbytes(state) for key, state in states.items())
         size = chunks.side_by_side(len(trials), carried)
         values = chunks.in_chunks(lanes(lambda trial: _trial(study, trackers, trial)), trials, size)
@@ -182,6 +182,12 @@ def everywhere(values: Callable[[Points], Any], points: Points) -> Any:
     return jax.tree.map(lambda x: x[None], alone)
 
 
+def block_of(study: Study, cell: Cell) -> Callable[[jax.Array, Points, Mapping[str, jax.Array]], Values]:
+    """What is compiled of a cell: from a block's first trial, its numbers and the study's, to values."""
+    variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
+    return functools.partial(_block, study.at(cell.static), variants, cell.size)
+
+
 class Program:
     """A study's compiled blocks on one device; calling it with a first trial gives arrays on the host."""
 
@@ -204,10 +210,9 @@ class Program:
         return other
 
     def _compile(self, cell: Cell) -> tuple[jax.stages.Compiled, Points]:
-        points, study = points_of(self._study, cell, self._device), self._study.at(cell.static)
-        variants = {f"{v.name}#{k}": v for k, v in enumerate(cell.variants)}
-        block = functools.partial(_block, study, variants, cell.size)
-        return compiled(block, self._device, self._first(0), points, self._numbers), points
+        points = points_of(self._study, cell, self._device)
+        args = self._first(0), points, self._numbers
+        return compiled(block_of(self._study, cell), self._device, *args), points
 
     def _first(self, trial: int) -> jax.Array:
         return jax.device_put(np.int32(trial), self._device)
@@ -269,7 +274,7 @@ def placed(values: Mapping[str, Any], study: Study, device: jax.Device) -> dict[
 
 def compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> jax.stages.Compiled:
     """A function compiled for a device and arguments of these shapes."""
-    options = CPU_OPTIONS if device.platform == "cpu" else None
+    options = {"cpu": CPU_OPTIONS, "gpu": GPU_OPTIONS}.get(device.platform)
     with _tracing:
         lowered = jax.jit(function, compiler_options=options).lower(*args)
     return lowered.compile()

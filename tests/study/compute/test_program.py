@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from jaxmlr import two_step
-from jaxmlr.study import run_block, run_study
+from jaxmlr._xla.target import aimed_at
+from jaxmlr.data import follow
+from jaxmlr.study import Study, run_block, run_study
 from jaxmlr.study.compute.program import ORACLE, Program, program
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,3 +104,17 @@ assert not before["jax_enable_x64"]
         [sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["two_step", "fisher_scoring"])
+def test_a_program_for_another_device_computes_the_same(plain, method, monkeypatch):
+    monkeypatch.setattr(follow, "UNIT", 2)  # a CPU's compiler takes minutes for five
+    study = Study(**{**vars(plain), "estimators": {"m": {"method": method}}, "precision": "float64"})
+    device = jax.local_devices()[0]
+    own = Program(study, device)(0)
+    with aimed_at("gpu"):
+        elsewhere = Program(study, device)(0)
+    for name, values in own.items():
+        for metric, expected in values.items():
+            np.testing.assert_allclose(elsewhere[name][metric], expected, rtol=1e-6, err_msg=metric)
