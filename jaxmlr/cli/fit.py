@@ -16,8 +16,9 @@ from jaxmlr.fitting.model import Model
 from jaxmlr.fitting.tables import read, report
 from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.dialect import Reading
-from jaxmlr.fitting.tables.fit import StreamFit, TableFit, fit_rows, fit_stream
-from jaxmlr.fitting.tables.formula import quoted
+from jaxmlr.fitting.tables.fit import StreamFit, TableFit, fit_rows, fit_stream, terms_of
+from jaxmlr.fitting.tables.formula import quoted, split
+from jaxmlr.fitting.tables.terms import Terms, check_method
 from jaxmlr.fitting.tables.weights import Weights
 from jaxmlr.fitting.terminal import Terminal, say
 
@@ -37,6 +38,7 @@ class Asked:
     seed: int
     reading: Reading
     weights: Weights | None
+    terms: Terms
     options: dict[str, Any]  # of the method
 
 
@@ -54,6 +56,7 @@ def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | 
         raise ValueError(f"--out {out} is a file; it must be a folder")
     if latex is not None and record.kind == "recursive":
         raise ValueError(f"--latex: {asked.method} has no standard errors; it needs a batch method")
+    check_method(asked.method, asked.terms.told())
     written = sys.stderr if as_json else sys.stdout
     result: TableFit | StreamFit
     if record.kind == "recursive":
@@ -65,21 +68,24 @@ def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | 
         if asked.weights is not None:
             raise ValueError(f"--weights: {asked.method} takes none; weights need a batch method")
         result = _stream(asked, out, kind, written)
-        mixture = result.mixture
+        mixture, gate = result.mixture, None
     else:
         frame = read.read(asked.data, asked.reading)
-        design, rows = Design.learn(frame, asked.response, asked.formula, weights=asked.weights)
+        design, rows = Design.learn(
+            frame, asked.response, asked.formula, weights=asked.weights, terms=asked.terms
+        )
         result = fit_rows(design, rows, counts, asked.method, asked.seed, asked.criterion, asked.options)
-        mixture = result.fit.mixture
+        mixture, gate = result.fit.mixture, terms_of(result.fit, rows).gate
     about = report.provenance(result, asked.method, asked.seed) | {
         "data": asked.data,
         "weights": None if asked.weights is None else dataclasses.asdict(asked.weights),
+        "terms": dataclasses.asdict(asked.terms),
         "options": asked.options,
         "command": sys.argv[1:],
     }
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        Model(result.design, mixture, about).save(out / "model.json")
+        Model(result.design, mixture, about, gate).save(out / "model.json")
         say(str(out / "model.json"), file=written)
     if isinstance(result, TableFit) and (out is not None or latex is not None):
         from jaxmlr.fitting.tables import document  # its imports take time
@@ -97,9 +103,9 @@ def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | 
 
 def with_offset(formula: str | None, column: str) -> str:
     """A formula, or None for all other columns, with an offset, which `.` then does not stand for."""
-    whole, name = "." if formula is None else formula, quoted(column)
+    (whole, gate), name = split("." if formula is None else formula), quoted(column)
     aside = f" - {name}" if re.search(r"(?<![\w.`])\.(?![\w.])", whole) else ""
-    return f"{whole}{aside} + offset({name})"
+    return f"{whole}{aside} + offset({name})" + ("" if gate is None else f" | {gate}")
 
 
 def _stream(asked: Asked, out: Path | None, kind: str, written: TextIO) -> StreamFit:

@@ -25,7 +25,7 @@ def fit(
         str | None,
         typer.Option(
             help="As in R: 'y ~ x1 + log(x2) + C(group)'; without it, all other columns. Names with blanks or"
-            " signs stand in backticks."
+            " signs stand in backticks. Behind a bar, as 'y ~ x | z', stand concomitants."
         ),
     ] = None,
     components: Annotated[
@@ -52,6 +52,25 @@ def fit(
     offset: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Added with coefficient 1, as offset(...) in a formula."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Rows with the same entry share their component, as repeats do."),
+    ] = None,
+    concomitant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TERMS",
+            help="What the weights of the components depend on, as 'z1 + log(z2)': softmax(alpha_k' z).",
+        ),
+    ] = None,
+    known_labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The component of a row, or the set that it is one of, as 2 or 1|3, by number or by name;"
+            " blank where nothing is known.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -80,11 +99,13 @@ def fit(
     """
     counts = counts_of(components)
     cache.keep()
-    if method == "fit" and not settings:
+    plain = group is None and concomitant is None and known_labels is None and "|" not in (formula or "")
+    if method == "fit" and plain and not settings:
         ahead.begin(counts)  # while what reads tables is imported, and the table is read
     try:
         from jaxmlr.cli import fit as command
         from jaxmlr.fitting.tables.dialect import Reading
+        from jaxmlr.fitting.tables.terms import Terms
         from jaxmlr.fitting.tables.weights import Weights
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
@@ -101,6 +122,7 @@ def fit(
         seed=seed,
         reading=reading,
         weights=None if weights is None else Weights(weights, weights_are),
+        terms=Terms(group, concomitant, known_labels),
         options=key_values("--option", settings),
     )
     command.fit(what, out, kind, as_json, latex)

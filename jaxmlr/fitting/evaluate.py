@@ -1,9 +1,24 @@
 """What a mixture that is known says of rows at hand, in NumPy's float64: nothing is compiled."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import logsumexp
 
 from jaxmlr.mixture import Mixture
+
+
+class Terms(NamedTuple):
+    """What is told of n rows beside regressors and response, and the gate; None where nothing is told."""
+
+    gate: np.ndarray | None = None  # (K, m) alpha: weights are softmax(alpha_k' z)
+    concomitant: np.ndarray | None = None  # (n, m) z, the same in all rows of a group
+    groups: np.ndarray | None = None  # (n,) whole numbers from 0 on; rows of one group share their component
+    known: np.ndarray | None = None  # (n, K) bool, the components that a row may belong to
+    weight: np.ndarray | None = None  # (n,) how much a row counts in its group
+
+
+NONE = Terms()
 
 
 def lines(mixture: Mixture, phi: np.ndarray) -> np.ndarray:
@@ -11,36 +26,55 @@ def lines(mixture: Mixture, phi: np.ndarray) -> np.ndarray:
     return np.asarray(phi, np.float64) @ np.asarray(mixture.coefficients, np.float64).T
 
 
-def log_joint(mixture: Mixture, phi: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Entries log weights[k] + log N(y; beta_k' phi, sigma_k^2), (n, K)."""
-    weights = np.asarray(mixture.weights, np.float64)
-    variance = np.broadcast_to(np.asarray(mixture.noise_variance, np.float64), weights.shape)
+def weights(mixture: Mixture, terms: Terms = NONE) -> np.ndarray:
+    """P(z_i = k) before the response is seen, (n, K) with a gate, else (1, K)."""
+    if terms.gate is None or terms.concomitant is None:
+        return np.asarray(mixture.weights, np.float64)[None, :]
+    score = np.asarray(terms.concomitant, np.float64) @ np.asarray(terms.gate, np.float64).T
+    return np.asarray(np.exp(score - logsumexp(score, axis=1, keepdims=True)))
+
+
+def _joint(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms) -> np.ndarray:
+    """Log P(z = k, y) of the rows, (n, K), or of the groups, (G, K)."""
+    variance = np.broadcast_to(np.asarray(mixture.noise_variance, np.float64), mixture.weights.shape)
     error = np.asarray(y, np.float64)[:, None] - lines(mixture, phi)
+    joint = -0.5 * (np.log(2 * np.pi * variance) + error**2 / variance)
     with np.errstate(divide="ignore"):
-        return np.log(weights) - 0.5 * np.log(2 * np.pi * variance) - 0.5 * error**2 / variance
+        prior, known = np.log(weights(mixture, terms)), terms.known
+    if terms.groups is not None:
+        joint = joint if terms.weight is None else terms.weight[:, None] * joint
+        joint = np.column_stack([np.bincount(terms.groups, column) for column in joint.T])
+        first = np.unique(terms.groups, return_index=True)[1]
+        prior = prior[first] if len(prior) > 1 else prior
+        if known is not None:
+            common = np.ones(joint.shape, bool)
+            np.logical_and.at(common, terms.groups, known)
+            known = common
+    joint = joint + prior
+    return joint if known is None else np.where(known, joint, -np.inf)
 
 
-def log_density(mixture: Mixture, phi: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Log sum_k weights[k] N(y; beta_k' phi, sigma_k^2), (n,)."""
-    return logsumexp(log_joint(mixture, phi, y), axis=1)
+def log_density(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms = NONE) -> np.ndarray:
+    """Log sum_k weights[k] N(y; beta_k' phi, sigma_k^2) of the rows (n,), or of the groups (G,)."""
+    return np.asarray(logsumexp(_joint(mixture, phi, y, terms), axis=1))
 
 
-def posterior(mixture: Mixture, phi: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """P(z = k | phi, y), (n, K)."""
-    joint = log_joint(mixture, phi, y)
+def posterior(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms = NONE) -> np.ndarray:
+    """P(z_i = k | all that is told), (n, K): rows of one group have one posterior."""
+    joint = _joint(mixture, phi, y, terms)
     share = np.exp(joint - joint.max(axis=1, keepdims=True))
-    return share / share.sum(axis=1, keepdims=True)
+    share /= share.sum(axis=1, keepdims=True)
+    return share if terms.groups is None else share[terms.groups]
 
 
-def mean(mixture: Mixture, phi: np.ndarray) -> np.ndarray:
-    """E[y | phi], (n,)."""
-    return lines(mixture, phi) @ np.asarray(mixture.weights, np.float64)
+def mean(mixture: Mixture, phi: np.ndarray, terms: Terms = NONE) -> np.ndarray:
+    """E[y | phi, z], (n,)."""
+    return np.asarray(np.sum(lines(mixture, phi) * weights(mixture, terms), axis=1))
 
 
-def variance(mixture: Mixture, phi: np.ndarray) -> np.ndarray:
-    """Var[y | phi] = sum_k weights[k] (sigma_k^2 + (beta_k' phi)^2) - E[y | phi]^2, (n,)."""
-    weights = np.asarray(mixture.weights, np.float64)
-    own = lines(mixture, phi)
-    apart = own - (own @ weights)[:, None]
-    within = np.broadcast_to(np.asarray(mixture.noise_variance, np.float64), weights.shape)
-    return np.square(apart) @ weights + within @ weights
+def variance(mixture: Mixture, phi: np.ndarray, terms: Terms = NONE) -> np.ndarray:
+    """Var[y | phi, z] = sum_k weights[k] (sigma_k^2 + (beta_k' phi)^2) - E[y | phi, z]^2, (n,)."""
+    own, share = lines(mixture, phi), weights(mixture, terms)
+    apart = own - np.sum(own * share, axis=1, keepdims=True)
+    within = np.broadcast_to(np.asarray(mixture.noise_variance, np.float64), mixture.weights.shape)
+    return np.asarray(np.sum((np.square(apart) + within) * share, axis=1))

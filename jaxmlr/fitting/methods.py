@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 from jaxmlr import _check, registry
 from jaxmlr._xla import host
 from jaxmlr.batch import Fit
+from jaxmlr.batch.starts.anchors import aligned
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import spread_lines
 from jaxmlr.estimator import Estimator
@@ -157,6 +158,7 @@ def batch(
     seed: int,
     *,
     row_weights: np.ndarray | None = None,
+    terms: Mapping[str, np.ndarray] | None = None,
     **options: Any,
 ) -> Fit:
     """A batch method on float64 rows, filled up so that tables of similar length share one program.
@@ -171,6 +173,7 @@ def batch(
       components: K.
       seed: of the starts.
       row_weights: (n,).
+      terms: what else is told of the rows, by the method's names: `groups`, `concomitant`, `known`.
       **options: keyword arguments of the method.
 
     Returns:
@@ -188,23 +191,65 @@ def batch(
     weighted = "row_weights" in parameters
     if row_weights is not None and not weighted and np.any(row_weights != 1):
         raise ValueError(f"method {method!r} takes no row_weights")
-    size = max(64, 1 << (n - 1).bit_length()) if weighted and n <= 16_384 else n
+    for name in terms or {}:
+        if name not in parameters:
+            raise ValueError(f"method {method!r} takes no {name}")
+    rows = filled(phi, y, row_weights, terms) if weighted else Filled(phi, y, np.ones(n), dict(terms or {}))
     with host.float64():
-        weight = np.zeros(size)
-        weight[:n] = 1 if row_weights is None else row_weights
-        full = np.zeros((size, phi.shape[1])), np.zeros(size)
-        full[0][:n], full[1][:n] = phi, y
         key = jax.random.key(seed)
-        facts: dict[str, Any] = {"components": components, "key": key, "row_weights": weight}
+        facts: dict[str, Any] = {"components": components, "key": key, "row_weights": rows.weight}
+        facts |= rows.terms
         if "start" in parameters and "start" not in given:
-            facts["start"] = _spread(Rows(*map(jnp.asarray, (*full, weight))), key, components)
+            facts["start"] = _spread(
+                Rows(*map(jnp.asarray, rows[:3])), key, rows.terms.get("known"), components=components
+            )
         given = {name: fact for name, fact in facts.items() if name in parameters} | given
-        fitted = record.factory(*full, **given)
+        fitted = record.factory(rows.phi, rows.y, **given)
         if not isinstance(fitted, Fit):
             raise ValueError(f"method {method!r} returns a {type(fitted).__name__}, which is no Fit")
         return jax.tree.map(np.asarray, fitted)
 
 
+class Filled(NamedTuple):
+    """Rows of weight 0 behind those at hand, so that tables of similar length share one program."""
+
+    phi: np.ndarray  # (N, d) float64
+    y: np.ndarray  # (N,)
+    weight: np.ndarray  # (N,)
+    terms: dict[str, np.ndarray]  # the terms of the rows
+
+
+def filled(
+    phi: np.ndarray,
+    y: np.ndarray,
+    row_weights: np.ndarray | None = None,
+    terms: Mapping[str, np.ndarray] | None = None,
+) -> Filled:
+    """The rows with others of weight 0 behind them, up to a power of two where they are at most 16,384.
+
+    Groups are filled up likewise, with some that have no row that counts.
+    """
+    n = len(y)
+    most = max(64, 1 << (n - 1).bit_length()) if n <= 16_384 else n
+    weight = np.zeros(most)
+    weight[:n] = 1 if row_weights is None else row_weights
+
+    def longer(values: np.ndarray, entry: Any) -> np.ndarray:
+        rest = np.broadcast_to(np.asarray(entry, values.dtype), (most - n, *values.shape[1:]))
+        return np.concatenate([values, rest])
+
+    told = {}
+    for name, values in (terms or {}).items():
+        if name == "groups":
+            count = int(values.max()) + 1
+            others = np.arange(most - n) % max((1 << count.bit_length()) - count, 1)
+            told[name] = np.concatenate([values, count + others])
+        else:
+            told[name] = longer(values, name == "known")
+    return Filled(longer(phi, 0), longer(y, 0), weight, told)
+
+
 @functools.partial(jax.jit, static_argnames="components")
-def _spread(data: Rows, key: jax.Array, components: int) -> Any:
-    return spread_lines(key, data, components)
+def _spread(data: Rows, key: jax.Array, known: Any, *, components: int) -> Any:
+    start = spread_lines(key, data, components)
+    return start if known is None else aligned(start, data, jnp.asarray(known))

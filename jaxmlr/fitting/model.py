@@ -28,6 +28,7 @@ class Model:
     design: "Design"
     mixture: Mixture  # in the units of the table, NumPy float64
     about: dict[str, Any]  # how it came about: plain values, for people and reports
+    gate: np.ndarray | None = None  # (K, m) alpha: weights are softmax(alpha_k' z) of the concomitants z
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON, in full precision; an old file is replaced at once or not at all.
@@ -42,6 +43,7 @@ class Model:
             "format": FORMAT,
             "about": self.about,
             "mixture": {"coefficients": beta, "weights": weights, "noise_variance": variance},
+            "gate": None if self.gate is None else np.asarray(self.gate, np.float64).tolist(),
             "design": saved.dumped(self.design),
         }
         path = Path(path)
@@ -66,9 +68,11 @@ class Model:
             parts = [np.asarray(values["mixture"][name], np.float64) for name in Mixture._fields]
             design, about = saved.loaded(values["design"]), dict(values["about"])
             mixture = _checked(parts, len(design.names))
+            gate = None if values.get("gate") is None else np.asarray(values["gate"], np.float64)
+            _check_gate(gate, len(mixture.weights), design)
         except (ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
             raise ValueError(f"{path} is not a saved model: {error}") from error
-        return cls(design, mixture, about)
+        return cls(design, mixture, about, gate)
 
     def predict(
         self, frame: "pd.DataFrame", *, interval: float | None = None, given: bool = False
@@ -76,16 +80,17 @@ class Model:
         """What the mixture says of new rows, whose regressors must all be there.
 
         Args:
-          frame: a table with the columns of the formula; its index numbers the rows.
+          frame: a table with the columns of the formula, concomitants included; its index numbers the rows.
           interval: in (0, 1): the probability of the sets `lower_1` to `upper_1`, and further where the set
             of highest density has several parts. They know of noise and membership, not of the error of
             the estimate.
-          given: whether the response is there, which then tells the component.
+          given: whether the response is there, which then tells the component: of a group, where the
+            column of groups is there too.
 
         Returns:
           For each usable row: `row`; `mean`, E[y | x]; `component_k`, the lines; `probability_k`,
-          P(z = k | x, y), or the weights where the response is not given; with it `label`, the most
-          probable component from 1.
+          P(z = k | x, y), or the weights where the response is not given, those of its concomitants; with
+          it `label`, the most probable component from 1.
 
         Raises:
           ValueError: a missing column, a level that the model does not know, or entries of a wrong kind.
@@ -93,20 +98,19 @@ class Model:
         import pandas as pd
 
         rows = self.design.observations(frame, response=given)
+        terms = evaluate.Terms(self.gate, rows.concomitant, rows.groups)
         lines = evaluate.lines(self.mixture, rows.phi) + rows.offset[:, None]
-        weights = np.asarray(self.mixture.weights)
-        share = np.tile(weights, (len(lines), 1))
-        if given and len(lines):
-            share = evaluate.posterior(self.mixture, rows.phi, rows.y)
-        columns: dict[str, Any] = {"row": rows.rows, "mean": lines @ weights}
+        weights = np.broadcast_to(evaluate.weights(self.mixture, terms), lines.shape)
+        share = evaluate.posterior(self.mixture, rows.phi, rows.y, terms) if given and len(lines) else weights
+        columns: dict[str, Any] = {"row": rows.rows, "mean": (lines * weights).sum(axis=1)}
         columns |= {f"component_{k + 1}": line for k, line in enumerate(lines.T)}
         columns |= {f"probability_{k + 1}": column for k, column in enumerate(share.T)}
         if given:
             columns["label"] = share.argmax(axis=1) + 1
         if interval is not None:
             _check.number("interval", interval, above=0, below=1, scalar=True)
-            sigma = np.sqrt(np.broadcast_to(self.mixture.noise_variance, weights.shape))
-            ends = densest(lines, share if not given else np.tile(weights, (len(lines), 1)), sigma, interval)
+            sigma = np.sqrt(np.broadcast_to(self.mixture.noise_variance, lines.shape[1:]))
+            ends = densest(lines, weights, sigma, interval)
             for i in range(ends.shape[1]):
                 columns |= {f"lower_{i + 1}": ends[:, i, 0], f"upper_{i + 1}": ends[:, i, 1]}
         return pd.DataFrame(columns)
@@ -124,3 +128,11 @@ def _checked(parts: list[np.ndarray], dim: int) -> Mixture:
         raise ValueError("its mixture holds numbers that no mixture has")
     leaves: list[Any] = parts
     return Mixture(*leaves)
+
+
+def _check_gate(gate: np.ndarray | None, components: int, design: "Design") -> None:
+    wanted = None if design.gate is None or components == 1 else (components, len(design.gate.names))
+    if (None if gate is None else gate.shape) != wanted:
+        raise ValueError("its gate does not fit its mixture and its formula")
+    if gate is not None and not np.isfinite(gate).all():
+        raise ValueError("its gate holds numbers that are not finite")

@@ -96,8 +96,8 @@ class Units(NamedTuple):
         ]
         return Mixture(*parts)
 
-    def fit(self, fit: Fit, n: float) -> Fit:
-        """A fit to rows of total weight n, in the units of the data."""
+    def fit(self, fit: Fit, n: float, gate: "Units | None" = None) -> Fit:
+        """A fit to rows of total weight n, in the units of the data; `gate` are those of its concomitants."""
         shift = n * np.log(self.unit)
         options = fit.options
         if options is not None:
@@ -107,22 +107,36 @@ class Units(NamedTuple):
                 variance_floor=options.variance_floor * self.unit**2,
                 outlier_density=None if c is None else c / self.unit,
             )
+        alpha: Any = fit.gate if gate is None or fit.gate is None else np.asarray(fit.gate) @ gate.map().T
         return fit._replace(
             options=options,
+            gate=alpha,
             mixture=self.mixture(fit.mixture),
             log_likelihood=fit.log_likelihood - shift,
             trace=fit.trace - shift,
         )
 
-    def covariance(self, mixture: Mixture, covariance: np.ndarray) -> np.ndarray:
-        """The covariance (q, q) of the entries of `mixture`, both in these units, in those of the data."""
+    def covariance(self, mixture: Mixture, covariance: np.ndarray, gate: "Units | None" = None) -> np.ndarray:
+        """The covariance (q, q) of the entries of `mixture`, both in these units, in those of the data.
+
+        With the units of the concomitants, behind them stand the entries of a gate (K, m).
+        """
         components, d = mixture.coefficients.shape
-        line = np.diag(self.unit / self.scale)
-        if self.intercept is not None:
-            line[self.intercept] -= self.centre * self.unit / self.scale
-        if self.triangle is not None:
-            line = solve_triangular(self.triangle, line.T, trans="T").T
+        spread = np.size(mixture.noise_variance)
         jacobian = np.eye(len(covariance))
-        jacobian[: components * d, : components * d] = np.kron(np.eye(components), line)
-        jacobian[components * (d + 1) :] *= self.unit**2
+        jacobian[: components * d, : components * d] = np.kron(np.eye(components), self.map())
+        variances = slice(components * (d + 1), components * (d + 1) + spread)
+        jacobian[variances, variances] *= self.unit**2
+        if gate is not None:
+            end = components * (d + 1) + spread
+            jacobian[end:, end:] = np.kron(np.eye(components), gate.map())
         return jacobian @ np.asarray(covariance) @ jacobian.T
+
+    def map(self) -> np.ndarray:
+        """A (d, d) with beta = A beta' but for the origin, which the intercept gains."""
+        linear = np.diag(self.unit / self.scale)
+        if self.intercept is not None:
+            linear[self.intercept] -= self.centre * self.unit / self.scale
+        if self.triangle is not None:
+            linear = solve_triangular(self.triangle, linear.T, trans="T").T
+        return linear

@@ -10,6 +10,7 @@ from scipy.stats import norm
 import jaxmlr
 from jaxmlr.fitting.model import Model
 from jaxmlr.fitting.tables.design import Design
+from jaxmlr.fitting.tables.terms import Terms
 from jaxmlr.mixture import Mixture
 
 FORMULAS = (
@@ -68,6 +69,56 @@ def test_predictions_are_those_of_the_mixture():
     joint = np.array([0.7, 0.3]) * norm.pdf(frame["y"].to_numpy()[:, None], lines, np.sqrt([0.5, 2.0]))
     np.testing.assert_allclose(given["probability_2"], joint[:, 1] / joint.sum(axis=1))
     assert (given["label"] == joint.argmax(axis=1) + 1).all()
+
+
+def gated():
+    """A model whose weights depend on x and h, of rows in groups by g."""
+    design, _ = Design.learn(table(), None, "y ~ x | x + h", terms=Terms("g"))
+    mixture = Mixture(np.array([[1.0, 0.5], [-1.0, 0.2]]), np.array([0.6, 0.4]), np.array([0.5, 2.0]))
+    return Model(design, mixture, {}, np.array([[0.0, 0.0, 0.0], [0.3, -1.0, 2.0]]))
+
+
+def test_a_gate_gives_each_row_its_weights_and_groups_share_a_posterior(tmp_path):
+    gated().save(tmp_path / "model.json")
+    asked, frame = Model.load(tmp_path / "model.json"), table()
+    score = 0.3 - frame["x"] + 2 * (frame["h"] == "v")
+    weights = np.column_stack([1 / (1 + np.exp(score)), 1 / (1 + np.exp(-score))])
+    predicted = asked.predict(frame.drop(columns=["y", "g"]))
+    np.testing.assert_allclose(predicted[["probability_1", "probability_2"]], weights, rtol=1e-12)
+    lines = predicted[["component_1", "component_2"]].to_numpy()
+    np.testing.assert_allclose(predicted["mean"], (lines * weights).sum(axis=1), rtol=1e-12)
+    alone = asked.predict(frame.drop(columns="g"), given=True)
+    joint = weights * norm.pdf(frame["y"].to_numpy()[:, None], lines, np.sqrt([0.5, 2.0]))
+    np.testing.assert_allclose(alone["probability_2"], joint[:, 1] / joint.sum(axis=1))
+    first = frame.groupby("g").first()
+    frame = frame.assign(x=frame["g"].map(first["x"]), h=frame["g"].map(first["h"]))
+    given = asked.predict(frame, given=True)
+    lines = given[["component_1", "component_2"]].to_numpy()
+    for place in frame.groupby("g").indices.values():
+        density = norm.pdf(frame["y"].to_numpy()[place, None], lines[place], np.sqrt([0.5, 2.0]))
+        prior = asked.predict(frame.iloc[place])[["probability_1", "probability_2"]].to_numpy()[0]
+        whole = prior * density.prod(axis=0)
+        np.testing.assert_allclose(
+            given["probability_1"].to_numpy()[place], whole[0] / whole.sum(), rtol=1e-9
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.update(gate=None),
+        lambda values: values.update(gate=[[0.0, 1.0]]),
+        lambda values: values["design"].update(gate=None),
+        lambda values: values["gate"][1].__setitem__(0, "a"),
+    ],
+)
+def test_a_gate_that_does_not_fit_is_refused(change, tmp_path):
+    gated().save(tmp_path / "model.json")
+    values = json.loads((tmp_path / "model.json").read_text())
+    change(values)
+    (tmp_path / "model.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="is not a saved model"):
+        Model.load(tmp_path / "model.json")
 
 
 @pytest.mark.parametrize(

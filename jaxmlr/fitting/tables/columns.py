@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,14 +81,14 @@ def _typed(
     if levels is not None and word in levels:
         return _of_levels(values, levels[word])
     if word in formula.factors:
-        return _factor(_text(values))
+        return _factor(texts(values))
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         raise ValueError(
             f"column {name!r} holds dates: --dates makes them numbers of days, or {without(formula, name)}"
         )
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
         return _finite(values.astype(np.float64))
-    text = _text(values)
+    text = texts(values)
     parsed = pd.to_numeric(text, errors="coerce")
     bad = text.notna() & parsed.isna()
     if not bad.any():
@@ -117,7 +117,10 @@ def _typed(
 
 
 def without(formula: Formula, name: str) -> str:
-    """The option that leaves a column out of a formula that was "."."""
+    """The option that leaves a column out of a formula that was ".", or that names it as groups of rows."""
+    words = {word for word, each in formula.columns.items() if each == name}
+    if words & set(formula.gate.split()):
+        return f"rows that share their component are told by --group {quoted(name)}"
     return f'--formula "{quoted(formula.response)} ~ . - {quoted(name)}"'
 
 
@@ -146,16 +149,21 @@ def _check_codes(values: "pd.Series[Any]") -> None:
 
 
 def _factor(text: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Categories in the order of their numbers, where all are numbers, else of their texts."""
-    levels = sorted(text.dropna().unique())
+    """Categories in the order of `ordered`."""
+    return pd.Series(pd.Categorical(text, ordered(text.dropna().unique())), index=text.index)
+
+
+def ordered(entries: Iterable[str]) -> list[str]:
+    """Texts in the order of their numbers, where all are numbers, else in their own."""
+    levels = sorted(entries)
     numbers = pd.to_numeric(pd.Series(levels, dtype=object), errors="coerce")
     if numbers.notna().all():
         levels = [levels[i] for i in np.argsort(numbers.to_numpy(), kind="stable")]
-    return pd.Series(pd.Categorical(text, levels), index=text.index)
+    return levels
 
 
 def _of_levels(values: "pd.Series[Any]", levels: list[str]) -> "pd.Series[Any]":
-    text = _text(values)
+    text = texts(values)
     new = text.notna() & ~text.isin(levels)
     if new.any():
         row = new.idxmax()
@@ -166,7 +174,7 @@ def _of_levels(values: "pd.Series[Any]", levels: list[str]) -> "pd.Series[Any]":
     return pd.Series(pd.Categorical(text, levels), index=text.index)
 
 
-def _text(values: "pd.Series[Any]") -> "pd.Series[Any]":
+def texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Entries as text without blanks around them, None where missing; whole numbers without a point."""
     present = values.astype(object).dropna()
     if not present.map(lambda entry: isinstance(entry, str | int | float | bool | np.generic)).all():

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -15,6 +15,8 @@ from formulaic.errors import DataMismatchWarning
 from jaxmlr.fitting.tables import columns, formula
 from jaxmlr.fitting.tables.formula import Formula, quoted
 from jaxmlr.fitting.tables.functions import FUNCTIONS, INDICATOR
+from jaxmlr.fitting.tables.parser import parser
+from jaxmlr.fitting.tables.terms import Terms, groups_of, told
 from jaxmlr.fitting.tables.weights import Weights
 
 _CONTEXT = {name: function for name, function in FUNCTIONS.items() if function is not None}
@@ -31,6 +33,30 @@ class TableRows(NamedTuple):
     offset: np.ndarray  # (n,) float64, the sum of the formula's offset(...) terms
     weight: np.ndarray | None = None  # (n,) float64 above 0, how much a row counts; None: as much as any
     sampled: bool = False  # whether weights are inverse probabilities of being in the table
+    groups: np.ndarray | None = None  # (n,) int64 from 0 on; rows of one group share their component
+    group_names: tuple[str, ...] = ()  # (G,) as they are written in the table
+    concomitant: np.ndarray | None = None  # (n, m) float64, what the weights depend on
+    known: np.ndarray | None = None  # (n, L + 1) bool, of `terms.labels_of`
+
+    def told(self) -> dict[str, np.ndarray]:
+        """Groups and concomitants by the names of a batch method's arguments, where there are such."""
+        both = {"groups": self.groups, "concomitant": self.concomitant}
+        return {name: values for name, values in both.items() if values is not None}
+
+    def known_of(self, components: int) -> dict[str, np.ndarray]:
+        """The components, of so many, that each row may belong to: `known` (n, K) bool, or nothing."""
+        if self.known is None:
+            return {}
+        named = self.known.shape[1] - 1
+        return {"known": self.known[:, [min(k, named) for k in range(components)]]}
+
+
+class Gate(NamedTuple):
+    """What the formula makes of the concomitants."""
+
+    names: tuple[str, ...]  # of the m variables
+    intercept: int | None  # the place of the column of ones, or None
+    spec: Any  # formulaic's specification
 
 
 @dataclass(frozen=True)
@@ -47,6 +73,9 @@ class Design:
     left: Any  # formulaic's specifications of both sides, which hold what their functions have learnt
     right: Any
     offsets: tuple[int, ...]  # columns of the right side that are added with coefficient 1
+    gate: Gate | None = None  # what the weights depend on
+    group: str | None = None  # the column whose entries say which rows share their component
+    labels: tuple[str, ...] = ()  # names of the first components, where labels are known in part
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -61,6 +90,7 @@ class Design:
         formula: str | None,
         *,
         weights: Weights | None = None,
+        terms: Terms | None = None,
     ) -> tuple[Self, TableRows]:
         """The design of a table, and its rows.
 
@@ -68,8 +98,10 @@ class Design:
           frame: of `read.read`, or the first of `read.chunks`.
           response: name of a column, or None where the formula has a left side.
           formula: in Wilkinson notation, "y ~ x1 + log(x2)" or its right side alone, with an intercept
-            unless it says "0 +" or "- 1"; None is ".", all other columns that are not empty.
+            unless it says "0 +" or "- 1"; None is ".", all other columns that are not empty. Behind a bar
+            stand concomitants, as "y ~ x | z".
           weights: the column that says how much a row counts, and how that is meant.
+          terms: groups of rows, concomitants and labels known in part.
 
         Returns:
           A Design, and the rows of `frame`.
@@ -78,9 +110,12 @@ class Design:
           ValueError: no such column, a formula that cannot be read or evaluated, or entries that are not
             finite numbers; row and column are named.
         """
-        aside = None if weights is None else weights.column
-        parsed, notes = read_formula(frame, response, formula, aside)
+        terms = terms or Terms()
+        aside = terms.columns if weights is None else (*terms.columns, weights.column)
+        parsed, notes = read_formula(frame, response, formula, aside, terms.concomitant)
         typed = columns.typed(frame, parsed, None).dropna()
+        if terms.group is not None:
+            typed = typed[groups_of(frame, terms.group, typed.index).notna()]
         weight, zeros = None, 0
         if weights is not None:
             weight, zeros, said = weights.of(frame, typed.index)
@@ -111,44 +146,56 @@ class Design:
         kept = [name for i, name in enumerate(right.column_names) if i not in offsets]
         if not kept:
             raise ValueError(f"formula {parsed.text!r}: the right side has no term")
-        intercept = kept.index("Intercept") if "Intercept" in kept else None
-        names = [parsed.label(name) for name in kept]
-        if intercept is not None and names.count("Intercept") > 1:
-            names[intercept] = "(Intercept)"  # a column of the table has that name
-        design = cls(
-            parsed.text, parsed.response, tuple(names), intercept, levels, notes, parsed, left, right, offsets
-        )
+        gate = _gate(parsed, typed) if parsed.gate else None
+        of_rows = told(terms, frame, typed.index)
+        names, intercept = _named(parsed, kept)
+        whole = names, intercept, levels, notes + of_rows.notes, parsed, left, right, offsets
+        design = cls(parsed.text, parsed.response, *whole, gate, terms.group, of_rows.labels)
         rows = design._observations(typed, len(frame), response=True)
+        rows = rows._replace(
+            dropped=rows.dropped - zeros,
+            groups=of_rows.groups,
+            group_names=of_rows.names,
+            known=of_rows.known,
+        )
         if weights is not None and weight is not None:
-            missing = rows.dropped - zeros
-            rows = rows._replace(
-                weight=weight.to_numpy(), sampled=weights.kind == "sampling", dropped=missing
-            )
+            rows = rows._replace(weight=weight.to_numpy(), sampled=weights.kind == "sampling")
         return design, rows
 
     def observations(self, frame: pd.DataFrame, *, response: bool = True) -> TableRows:
-        """The rows of `frame`: a chunk of the table, or new rows, which need no response.
+        """The rows of `frame`: a chunk of the table, or new rows, which need no response and no groups.
 
         Raises:
           ValueError: as `learn`; or a level that the rows it was learnt from do not have.
         """
         parsed = self.parsed if response else self.parsed.right_only()
         typed = columns.typed(frame, parsed, self.levels).dropna()
-        return self._observations(typed, len(frame), response)
+        terms = Terms(self.group if self.group in frame else None)
+        if terms.group is not None:
+            typed = typed[groups_of(frame, terms.group, typed.index).notna()]
+        rows = self._observations(typed, len(frame), response)
+        of_rows = told(terms, frame, typed.index)
+        return rows._replace(groups=of_rows.groups, group_names=of_rows.names)
 
     def _observations(self, typed: pd.DataFrame, total: int, response: bool) -> TableRows:
         n = len(typed)
         whole = self._evaluate(self.right, typed) if n else np.empty((0, len(self.right.column_names)))
         is_offset = np.isin(np.arange(whole.shape[1]), self.offsets)
         phi, offset = whole[:, ~is_offset], whole[:, is_offset].sum(axis=1)
+        concomitant = None
         y = self._evaluate(self.left, typed)[:, 0] if response and n else np.full(n, np.nan)
-        checked = [(phi, self.names), (offset[:, None], ["the offset"])]
-        for values, names in [(y[:, None], [self.response]), *checked] if response else checked:
+        checked = [(phi, self.names), (offset[:, None], ("the offset",))]
+        if self.gate is not None:
+            m = len(self.gate.names)
+            concomitant = self._evaluate(self.gate.spec, typed) if n else np.empty((0, m))
+            checked.append((concomitant, self.gate.names))
+        for values, names in [(y[:, None], (self.response,)), *checked] if response else checked:
             bad = ~np.isfinite(values)
             if bad.any():
                 i, j = np.argwhere(bad)[0]
                 raise ValueError(f"row {typed.index[i]}: {names[j]} is {values[i, j]}; it must be finite")
-        return TableRows(phi, y - offset, typed.index.to_numpy(np.int64), total - n, offset)
+        numbers = typed.index.to_numpy(np.int64)
+        return TableRows(phi, y - offset, numbers, total - n, offset, concomitant=concomitant)
 
     def _evaluate(self, spec: Any, typed: pd.DataFrame) -> np.ndarray:
         with _formula_errors(self.parsed):
@@ -161,16 +208,22 @@ def read_formula(
     frame: pd.DataFrame,
     response: str | None,
     text: str | None,
-    weights: str | None = None,
+    aside: Collection[str] = (),
+    concomitant: str | None = None,
 ) -> tuple[Formula, tuple[str, ...]]:
-    """The formula of a table, and what `.` leaves out; arguments as those of `Design.learn`."""
+    """The formula of a table, and what `.` leaves out beside `aside`; others as of `Design.learn`."""
     names = [str(name) for name in frame.columns]
     empty = [name for name in names if columns.is_empty(frame[name])]
-    default = [name for name in names if name not in (*empty, weights)]
+    default = [name for name in names if name not in (*empty, *aside)]
     left, tilde, right = (".", "", "") if text is None else text.partition("~")
     if not tilde:
         left, right = "", left
-    left, right = left.strip(), right.strip()
+    left, (right, gate) = left.strip(), formula.split(right.strip())
+    if gate is not None and concomitant is not None:
+        raise ValueError(f"--concomitant: the formula {text!r} names concomitants too; give one of them")
+    gate = concomitant if gate is None else gate
+    if gate is not None and not gate.strip():
+        raise ValueError(f"formula {text!r}: no concomitants stand behind the bar")
     if response is not None:
         columns.column(frame, response)
         if left and left.strip("`") != response:
@@ -184,7 +237,9 @@ def read_formula(
     if right == "." and not [name for name in default if name != response]:
         raise ValueError(f"the table has no column beside {response or left!r}")
     verbatim = response is not None
-    parsed = formula.read(response or left, right, names, default, verbatim=verbatim)
+    parsed = formula.read(
+        response or left, right, names, default, verbatim=verbatim, gate=(gate or "").strip()
+    )
     notes = tuple(frame.attrs.get("notes", ()))
     if "." in right:
         unused = [name for name in empty if name not in parsed.columns.values()]
@@ -195,10 +250,26 @@ def read_formula(
     return parsed, notes
 
 
+def _named(parsed: Formula, columns: list[str]) -> tuple[tuple[str, ...], int | None]:
+    """Columns of one of formulaic's matrices in the author's words, and the place of the intercept."""
+    intercept = columns.index("Intercept") if "Intercept" in columns else None
+    names = [parsed.label(name) for name in columns]
+    if intercept is not None and names.count("Intercept") > 1:
+        names[intercept] = "(Intercept)"  # a column of the table has that name
+    return tuple(names), intercept
+
+
+def _gate(parsed: Formula, typed: pd.DataFrame) -> Gate:
+    spec = _first(parsed, parsed.gate, typed)
+    if not spec.column_names or any("offset(" in name for name in spec.column_names):
+        raise ValueError(f"formula {parsed.text!r}: concomitants must be terms with coefficients")
+    return Gate(*_named(parsed, list(spec.column_names)), spec)
+
+
 def _first(parsed: Formula, side: str, typed: pd.DataFrame) -> Any:
     """Formulaic's specification of a side, learnt from its first rows."""
     with _formula_errors(parsed):
-        terms: Any = formulaic.Formula(side, _parser=formula.parser())
+        terms: Any = formulaic.Formula(side, _parser=parser())
         matrix = terms.get_model_matrix(typed, context=_CONTEXT, na_action="ignore", output="numpy")
         return matrix.model_spec
 

@@ -13,8 +13,6 @@ import pandas as pd
 from jaxmlr.fitting.tables import report
 from jaxmlr.fitting.tables.fit import TableFit
 
-NORMAL = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
-
 
 def side_by_side(result: TableFit) -> pd.DataFrame:
     """Estimates with standard errors, a row for each term and a column for each component, as text."""
@@ -42,7 +40,7 @@ def differences(result: TableFit) -> pd.DataFrame:
             trusted = both >= 0 and np.isfinite(result.errors.coefficients[[a, b], j]).all()
             error = float(np.sqrt(both)) if trusted else np.nan
             value = float(beta[a, j] - beta[b, j])
-            ends = value - NORMAL * error, value + NORMAL * error
+            ends = value - report.NORMAL * error, value + report.NORMAL * error
             rows.append((f"{a + 1} - {b + 1}", name, value, error, *ends))
     return pd.DataFrame(
         rows, columns=["components", "term", "difference", "standard_error", "lower", "upper"]
@@ -79,6 +77,7 @@ def save(result: TableFit, about: dict[str, Any], folder: Path, picture: Path | 
         coefficients=report.coefficients(result),
         wide=side_by_side(result),
         differences=differences(result),
+        concomitants=report.concomitants(result),
         criteria=result.criteria,
         command=shlex.join(["jaxmlr", *about["command"]]),
         picture=svg[svg.index("<svg") :] if svg else "",

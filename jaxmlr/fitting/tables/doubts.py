@@ -46,11 +46,16 @@ def _suspects(mixture: Mixture, data: Rows) -> tuple[jax.Array, jax.Array]:
     return suspects(mixture, data, distinct(data))
 
 
-def doubts(rows: TableRows, posterior: np.ndarray) -> Iterator[str]:
+def doubts(rows: TableRows, posterior: np.ndarray, prior: np.ndarray) -> Iterator[str]:
     """Signs that the rows are not a mixture of lines.
 
-    Given x, the posterior of a component has the mean weights[k] whatever x is, if the model is right: so the
-    F test of its regression on phi and the squares of phi has the stated level.
+    Given x, the posterior of a component has its weight for a mean whatever x is, if the model is right: so
+    the F test of the regression of posterior less weight on phi and the squares of phi has the stated level.
+
+    Args:
+      rows: of the table.
+      posterior: (n, K).
+      prior: the weights, (n, K) with concomitants, else (1, K).
     """
     sure = float(posterior.max(axis=1).mean())
     if sure < OVERLAP:
@@ -60,10 +65,10 @@ def doubts(rows: TableRows, posterior: np.ndarray) -> Iterator[str]:
     varying = spread[:, rows.phi.std(axis=0) > 0]
     regressors = np.column_stack([np.ones(n), varying, varying**2])
     rank = int(np.linalg.matrix_rank(regressors))
-    if n <= 2 * rank or rank < 2 or rows.weight is not None:  # the test knows rows that count alike
-        return
+    if n <= 2 * rank or rank < 2 or rows.weight is not None or rows.groups is not None:
+        return  # the test knows independent rows that count alike
     for k in range(posterior.shape[1] - (posterior.shape[1] == 2)):
-        p = posterior[:, k]
+        p = (posterior - prior)[:, k]
         total = float(np.sum((p - p.mean()) ** 2))
         left = float(np.sum((p - regressors @ np.linalg.lstsq(regressors, p, rcond=None)[0]) ** 2))
         if total <= 0 or left <= 0:

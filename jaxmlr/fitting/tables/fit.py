@@ -11,21 +11,22 @@ import pandas as pd
 
 from jaxmlr import registry
 from jaxmlr._xla import host
-from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance
+from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, gate_errors
 from jaxmlr.batch.fit import MIXED
+from jaxmlr.batch.gate import centred
 from jaxmlr.batch.inference import errors_of
 from jaxmlr.batch.support import few_rows
 from jaxmlr.evaluation import diagnostics
 from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.scaling import Units
+from jaxmlr.fitting.tables.check import check, collinear_columns, too_few
 from jaxmlr.fitting.tables.design import Design, TableRows
 from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.fitting.tables.doubts import doubts, refusal
 from jaxmlr.fitting.tables.options import in_units
 from jaxmlr.fitting.tables.survey import survey
+from jaxmlr.fitting.tables.terms import check_method
 from jaxmlr.mixture import Mixture
-
-COLLINEAR = 1e-12  # of a centred column's length outside of the columns before it
 
 
 class TableFit(NamedTuple):
@@ -43,6 +44,8 @@ class TableFit(NamedTuple):
     criterion: str  # that chose the number of components
     starts: int  # 1 where the method has one start
     advice: tuple[str, ...]  # one sentence each
+    prior: np.ndarray  # (n, K) or (1, K), the weights in front of the responses
+    gate_errors: np.ndarray | None  # (K, m) standard errors of `fit.gate`, 0 for the first component
 
     @property
     def labels(self) -> np.ndarray:
@@ -58,55 +61,6 @@ class StreamFit(NamedTuple):
     used: int
     dropped: int
     advice: tuple[str, ...]  # one sentence each
-
-
-def check(design: Design, rows: TableRows, components: int, *, collinear: bool = False) -> None:
-    """Raise ValueError where no method could fit `components` lines to these rows.
-
-    Fewer rows than K (d + 2) - 1 parameters, a constant response, or regressors that are collinear, unless
-    that is said to be bearable.
-    """
-    n, d = rows.phi.shape
-    if n <= d:
-        raise ValueError(f"{n} rows are too few for a line with {d} coefficients")
-    parameters = components * (d + 2) - 1
-    if n <= parameters:
-        raise ValueError(
-            f"{components} components of {d} coefficients have {parameters} parameters; {n} rows are too few"
-        )
-    if np.ptp(rows.y) == 0:
-        raise ValueError(f"the response {design.response!r} is constant: {rows.y[0]:g} in all {n} rows")
-    if not collinear and (
-        message := _collinear(design, Units.of(rows.phi, rows.y, design.intercept), rows.phi)
-    ):
-        raise ValueError(message)
-
-
-def _collinear(design: Design, units: Units, phi: np.ndarray, factor: np.ndarray | None = None) -> str:
-    """What is wrong with the regressors: judged after centring, of which phi (n, d) is the last part.
-
-    Args:
-      design: names the columns.
-      units: of the rows.
-      phi: (n, d).
-      factor: R (d, d) of a QR factorisation of all rows, where there are more than these.
-    """
-    if factor is None:
-        factor = np.asarray(np.linalg.qr(units.apply(phi, np.zeros(len(phi)))[0], mode="r"))
-    norms = np.linalg.norm(factor, axis=0)
-    # An entry of size c has an error of eps c, which is eps c / scale after centring.
-    rounding = 4 * np.finfo(np.float64).eps * np.abs(phi).max(axis=0) / units.scale * np.sqrt(len(phi))
-    bad = np.flatnonzero(np.abs(np.diag(factor)) <= np.maximum(COLLINEAR * norms, rounding))
-    if not len(bad):
-        return ""
-    name, before = design.names[bad[0]], design.names[: bad[0]]
-    if design.intercept is not None and np.ptp(phi[:, bad[0]]) == 0:
-        return (
-            f"collinear columns: {name!r} is {phi[0, bad[0]]:g} in all rows, like the intercept; leave it out"
-        )
-    shown = f"{', '.join(before[:5])}{', ...' if len(before) > 5 else ''}"
-    what = "is zero everywhere" if not before else f"is a linear combination of {shown}"
-    return f"collinear columns: {name!r} {what}; leave it out of the formula"
 
 
 def fit_rows(
@@ -133,46 +87,64 @@ def fit_rows(
       ValueError: as `check` and `options.in_units`; a method that takes no weights; or no K for which an
         optimum was found that is not spurious.
     """
+    told = rows.told()
+    check_method(method, [*told, *rows.known_of(1)])
     check(design, rows, min(components))
     weight = rows.weight
     units = Units.of(rows.phi, rows.y, design.intercept, weight=weight).orthogonal(rows.phi)
+    gate_units = None
+    if design.gate is not None and rows.concomitant is not None:
+        z, flat = rows.concomitant, np.zeros(len(rows.y))
+        gate_units = Units.of(z, flat, design.gate.intercept, weight=weight).orthogonal(z)
+        told["concomitant"] = gate_units.apply(z, flat)[0]
     whole = rows.phi, rows.y
     scaled = units.apply(*whole)
     n, d = rows.phi.shape
     total = n if weight is None else float(weight.sum())
     given = in_units(method, options or {}, units.unit)
+    # A single line has one optimum; `fit` has a program ready where nothing but rows is told.
+    plain = not told and not design.labels
+    single = "fit" if method == "fit" and plain else "em"
     fits: dict[int, Fit] = {}
     values, advice = {}, []
+    reasons = {count: too_few(design, rows, count) for count in components}
+    if all(reasons.values()):
+        count, reason = list(reasons.items())[-1]
+        raise ValueError(f"no {count} component{'s' * (count != 1)}: {reason}")
     with host.float64():
-        for count in components:
-            if n <= count * (d + 2) - 1:
-                advice.append(f"{count} components were not tried: {n} rows are too few")
+        for count, reason in reasons.items():
+            if reason:
+                advice.append(f"{count} components were not tried: {reason}")
                 continue
-            own = "em" if count == 1 and method != "fit" and not given else method
-            one = methods.batch(own, *scaled, count, seed, row_weights=weight, **given)
+            own = single if count == 1 and not given else method
+            terms = told | rows.known_of(count)
+            one = methods.batch(own, *scaled, count, seed, row_weights=weight, terms=terms, **given)
             if one.spurious() or not np.isfinite(one.log_likelihood):
                 advice.append(refusal(one, *scaled, units.unit))
                 continue
             if not one.converged:
                 advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
-            one = fits[count] = _by_weight(one)
-            unscaled = units.fit(one, total)
+            one = fits[count] = _by_weight(one, len(design.labels))
+            unscaled = units.fit(one, total, gate_units)
             values[count] = {
                 "log_likelihood": float(unscaled.log_likelihood),
                 "aic": float(aic(unscaled)),
                 "bic": float(bic(unscaled, total)),
-                "icl": float(bic(unscaled, total)) - 2 * _sureness(unscaled.mixture, rows),
+                "icl": float(bic(unscaled, total)) - 2 * _sureness(unscaled, rows),
             }
         if not fits:
             raise ValueError(f"{n} rows do not carry {max(components)} components; {'; '.join(advice)}")
         criteria = pd.DataFrame.from_dict(values, orient="index").rename_axis("components")
         best = int(criteria[criterion].idxmin())
-        fit: Fit = jax.tree.map(np.asarray, units.fit(fits[best], total))
+        fit: Fit = jax.tree.map(np.asarray, units.fit(fits[best], total, gate_units))
         form = "sandwich" if rows.sampled else "observed"
-        own_matrix = np.asarray(covariance(fits[best], *scaled, form=form, row_weights=weight))
-        matrix = units.covariance(fits[best].mixture, own_matrix)
+        full = methods.filled(*scaled, weight, told | rows.known_of(best))
+        own_matrix = covariance(fits[best], *full[:2], form=form, row_weights=full.weight, **full.terms)
+        in_z = None if fit.gate is None else gate_units
+        matrix = units.covariance(fits[best].mixture, np.asarray(own_matrix), in_z)
+        of_gate = None if fit.gate is None else np.asarray(gate_errors(fit, matrix))
     errors = errors_of(fit, matrix)
-    few = few_rows(fit.mixture, *whole, weight)
+    few = few_rows(fit.mixture, *whole, weight) if plain else np.zeros((best, d), bool)
     if few.any():
         fit = fit.marked("few_rows")
         trusted: Any = np.where(few, np.nan, errors.coefficients)
@@ -182,20 +154,21 @@ def fit_rows(
     if np.isnan(matrix).all():
         fit = fit.marked("singular")
     lower, upper = confidence_intervals(fit, errors)
-    posterior = evaluate.posterior(fit.mixture, *whole)
+    told_of = terms_of(fit, rows)
+    posterior = evaluate.posterior(fit.mixture, *whole, told_of)
+    prior = evaluate.weights(fit.mixture, told_of)
     if np.isnan(matrix).all():
         advice.append("no standard errors: the information is singular at this optimum")
     elif "floor" in str(fit.result):
         advice.append("no intervals for a component whose variance rests on its floor")
     advice.extend(_falls(criteria["log_likelihood"]))
     if best > 1:
-        advice.extend(doubts(rows, posterior))
-        alone = methods.batch("fit", *scaled, 1, seed, row_weights=weight) if 1 not in fits else fits[1]
-        with host.float64():
-            alone_bic = float(bic(units.fit(alone, total), total))
-        if alone_bic < criteria.loc[best, "bic"]:
+        advice.extend(doubts(rows, posterior, prior))
+    if best > 1 and not design.labels:
+        alone = _single_bic(*scaled, weight, units.unit)
+        if alone < criteria.loc[best, "bic"]:
             advice.append(
-                f"a single line has the lower BIC, {alone_bic:.6g}: nothing speaks for {best} components"
+                f"a single line has the lower BIC, {alone:.6g}: nothing speaks for {best} components"
             )
     starts = sum(count for name, count in MIXED.items() if name != "tensor" or best <= d)
     return TableFit(
@@ -211,7 +184,19 @@ def fit_rows(
         criterion,
         starts if method == "fit" and best > 1 else 1,
         tuple(advice),
+        prior,
+        of_gate,
     )
+
+
+def _single_bic(phi: np.ndarray, y: np.ndarray, weight: np.ndarray | None, unit: float) -> float:
+    """BIC of a single line, by least squares of rows in units in which y is divided by `unit`."""
+    root = np.ones(len(y)) if weight is None else np.sqrt(weight)
+    total, d = float(np.sum(root**2)), phi.shape[1]
+    x, response = root[:, None] * phi, root * y
+    left = float(np.sum((response - x @ np.linalg.lstsq(x, response, rcond=None)[0]) ** 2))
+    variance = max(left / total, float(np.finfo(float).tiny)) * unit**2
+    return total * (np.log(2 * np.pi * variance) + 1) + (d + 1) * float(np.log(total))
 
 
 def _falls(likelihood: pd.Series) -> Iterator[str]:
@@ -224,17 +209,30 @@ def _falls(likelihood: pd.Series) -> Iterator[str]:
             )
 
 
-def _by_weight(fit: Fit) -> Fit:
-    """The components from the heaviest to the lightest; equal weights keep their order."""
+def _by_weight(fit: Fit, named: int) -> Fit:
+    """The components from the heaviest to the lightest, behind those that known labels name.
+
+    Equal weights keep their order.
+    """
     beta, weights, variance = fit.mixture
-    order = np.argsort(-np.asarray(weights), kind="stable")
+    others = named + np.argsort(-np.asarray(weights)[named:], kind="stable")
+    order: Any = np.concatenate([np.arange(named), others])
     mixture = Mixture(beta[order], weights[order], variance[order] if variance.ndim else variance)
-    return fit._replace(mixture=mixture)
+    return fit._replace(mixture=mixture, gate=None if fit.gate is None else centred(fit.gate, order))
 
 
-def _sureness(mixture: Mixture, rows: TableRows) -> float:
-    """sum_i w_i log max_k p_ik with the posterior p, which ICL takes from BIC twice."""
-    sure = np.log(evaluate.posterior(mixture, rows.phi, rows.y).max(axis=1))
+def terms_of(fit: Fit, rows: TableRows) -> evaluate.Terms:
+    """What is told of the rows of a table, for a fit to them."""
+    known = rows.known_of(len(fit.mixture.weights)).get("known")
+    gate = None if fit.gate is None else np.asarray(fit.gate)
+    return evaluate.Terms(gate, rows.concomitant, rows.groups, known, rows.weight)
+
+
+def _sureness(fit: Fit, rows: TableRows) -> float:
+    """sum_i w_i log max_k p_ik with the posterior p of rows or groups, which ICL takes from BIC twice."""
+    sure = np.log(evaluate.posterior(fit.mixture, rows.phi, rows.y, terms_of(fit, rows)).max(axis=1))
+    if rows.groups is not None:
+        return float(sure[np.unique(rows.groups, return_index=True)[1]].sum())
     return float(sure.sum() if rows.weight is None else sure @ rows.weight)
 
 
@@ -277,13 +275,15 @@ def fit_stream(
     )  # what is wrong with it is said before a file is read
     symmetric = registry.find(method).symmetric
     design, telling, pieces, whole = survey(source, response, formula, reading, chunk)
+    check_method(method, list(telling.told()))
     check(design, telling, components, collinear=not whole)
     # A method of unknown symmetry may be symmetric, and is right without a centred response too.
     units = Units.of(telling.phi, telling.y, design.intercept, centre_response=symmetric is False)
     given = in_units(method, options or {}, units.unit)
     stream = methods.stream(method, components, given, len(design.names), seed, watched=True)
     assumed = stream.mixture().noise_variance
-    doubtful = bool(_collinear(design, units, telling.phi))  # till later rows tell the columns apart
+    # Later rows may tell columns apart that are collinear up to there.
+    doubtful = bool(collinear_columns(design.names, units, telling.phi))
     factor = np.empty((0, len(design.names)))
     used = dropped = 0
     for frame in pieces:
@@ -302,7 +302,7 @@ def fit_stream(
         if np.array_equal(stream.mixture().noise_variance, assumed):
             advice.append("sigma is not learnt: it is that of noise_variance, by default the mean of y^2")
         yield StreamFit(design, mixture, used, dropped, tuple(advice)), rows.rows, np.asarray(info.label)
-    if doubtful and (message := _collinear(design, units, telling.phi, factor)):
+    if doubtful and (message := collinear_columns(design.names, units, telling.phi, factor)):
         raise ValueError(message)
 
 

@@ -12,9 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
-from formulaic.parser import DefaultFormulaParser, DefaultOperatorResolver
-from formulaic.parser.types import Operator
-
 from jaxmlr.fitting.tables.functions import (
     CENTRED,
     COMPARISONS,
@@ -30,7 +27,6 @@ from jaxmlr.fitting.tables.functions import (
 )
 
 LONGEST = 20_000  # characters of a formula
-MOST_TERMS = 20_000
 _TOKEN = re.compile(
     r"""(?P<blank>\s+) | `(?P<quoted>[^`]*)` | (?P<string>"[^"\\]*"|'[^'\\]*')
     | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])) | (?P<name>\.?[^\W\d][\w.]*)
@@ -48,6 +44,7 @@ class Formula:
     response: str = ""  # the left side as it was written, without backticks around a single name
     left: str = ""  # for formulaic
     right: str = ""
+    gate: str = ""  # what the weights depend on, likewise; "" where they are constant
     columns: dict[str, str] = field(default_factory=dict)  # the column that a word stands for
     factors: set[str] = field(default_factory=set)  # the words inside of C(...)
     labels: dict[str, str] = field(default_factory=dict)  # what was written for a word or a call
@@ -57,11 +54,12 @@ class Formula:
     @property
     def stateful(self) -> bool:
         """Whether a function has to see all rows before it can be applied to one."""
-        return any(re.search(rf"\b{name}\(", side) for side in (self.left, self.right) for name in STATEFUL)
+        sides = (self.left, self.right, self.gate)
+        return any(re.search(rf"\b{name}\(", side) for side in sides for name in STATEFUL)
 
     def right_only(self) -> Self:
         """The same without the columns that only the left side needs."""
-        right = {word: name for word, name in self.columns.items() if word in self.right}
+        right = {word: name for word, name in self.columns.items() if word in self.right + self.gate}
         return dataclasses.replace(self, columns=right, numbers=set())
 
     def label(self, name: str) -> str:
@@ -77,7 +75,25 @@ def quoted(name: str) -> str:
     return name if _PLAIN.fullmatch(name) and name not in CONSTANTS else f"`{name}`"
 
 
-def read(left: str, right: str, columns: Sequence[str], default: Sequence[str], *, verbatim: bool) -> Formula:
+def split(text: str) -> tuple[str, str | None]:
+    """What is in front of the first bar outside of parentheses, and what is behind it; None without a bar."""
+    depth = 0
+    for token in re.finditer(r"`[^`]*`|\"[^\"]*\"|'[^']*'|[()|]", text):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if token[0] == "|" and depth <= 0:
+            return text[: token.start()].strip(), text[token.end() :].strip()
+    return text, None
+
+
+def read(
+    left: str,
+    right: str,
+    columns: Sequence[str],
+    default: Sequence[str],
+    *,
+    verbatim: bool,
+    gate: str = "",
+) -> Formula:
     """Check a formula and put words of ours in the place of its columns.
 
     Args:
@@ -86,18 +102,21 @@ def read(left: str, right: str, columns: Sequence[str], default: Sequence[str], 
       columns: of the table.
       default: those among them that `.` stands for, without the ones on the left.
       verbatim: `left` is the name of a column as it is.
+      gate: what is right of the bar "|", the concomitants that the weights depend on, or "".
 
     Raises:
       ValueError: anything but columns, numbers, the operators of Wilkinson notation and calls of `FUNCTIONS`.
     """
     shown = quoted(left) if verbatim else left
-    formula = Formula(f"{shown} ~ {right}" if left else right)
+    bar = f" | {gate}" if gate else ""
+    formula = Formula(f"{shown} ~ {right}{bar}" if left else right)
     formula.arguments = {
         "left": left,
         "right": right,
         "columns": list(columns),
         "default": list(default),
         "verbatim": verbatim,
+        "gate": gate,
     }
     if len(formula.text) > LONGEST and not (verbatim and right == "."):
         raise ValueError(f"a formula must have at most {LONGEST:,} characters, not {len(formula.text):,}")
@@ -113,7 +132,9 @@ def read(left: str, right: str, columns: Sequence[str], default: Sequence[str], 
     others = [name for name in default if name not in formula.numbers]
     formula.right = _Side(formula, right, columns, others).rewritten()
     alone = re.fullmatch(rf"(?:I\(\s*)?({WORD}\d+_)(?:\s*\))?", formula.left)
-    if alone and alone[1] in formula.right.split():
+    if gate:
+        formula.gate = _Side(formula, gate, columns, others).rewritten()
+    if alone and alone[1] in f"{formula.right} {formula.gate}".split():
         raise ValueError(f"formula {formula.text!r}: the response stands on the right side too")
     return formula
 
@@ -251,8 +272,9 @@ class _Side:
 
     def _operator(self, token: str) -> None:
         if token == "|":
-            inside = " inside of parentheses names random effects" if self.open else " names concomitants"
-            self.fail(f"'|'{inside}, which `jaxmlr fit` does not take yet; leave that part out")
+            if self.open:
+                self.fail("'|' in parentheses names random effects, which are not taken; see --group")
+            self.fail("'|' stands once, between regressors and concomitants, as y ~ x | z")
         if token == "." and not self.arithmetic:
             if not self.dot:
                 self.fail("'.' stands for all other columns, and there is none")
@@ -295,37 +317,3 @@ class _Side:
         """Advice where the name of a column stands in the formula without the backticks that it needs."""
         bare = [name for name in self.columns if name in self.text and quoted(name) != name]
         return f"write {quoted(max(bare, key=len))} with backticks" if bare else ""
-
-
-class _Resolver(DefaultOperatorResolver):  # type: ignore[misc]
-    """Wilkinson's operators, which refuse to make more than `MOST_TERMS` terms."""
-
-    @property
-    def operators(self) -> list[Any]:
-        """Formulaic's operators with a limit."""
-        return [_limited(each) if each.symbol in _PRODUCTS else each for each in super().operators]
-
-
-_PRODUCTS = ("*", ":", "/", "in", "**", "^")
-
-
-def _limited(operator: Operator) -> Operator:
-    def to_terms(first: Any, second: Any) -> Any:
-        power = int(str(next(iter(second)))) if operator.symbol in ("**", "^") else 0
-        if (len(first) ** power if power else len(first) * len(second)) > MOST_TERMS:
-            raise ValueError(f"more than {MOST_TERMS:,} terms")
-        return operator.to_terms(first, second)
-
-    return Operator(
-        operator.symbol,
-        arity=operator.arity,
-        precedence=operator.precedence,
-        associativity=operator.associativity,
-        fixity=operator.fixity,
-        to_terms=to_terms,
-    )
-
-
-def parser() -> DefaultFormulaParser:
-    """Formulaic's parser with that limit."""
-    return DefaultFormulaParser(operator_resolver=_Resolver(), feature_flags=set())

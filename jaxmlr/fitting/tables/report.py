@@ -12,6 +12,7 @@ from rich.table import Table
 
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit, as_table
 
+NORMAL = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
 _CRITERIA = {"log_likelihood": "log-likelihood", "aic": "AIC", "bic": "BIC", "icl": "ICL"}
 
 
@@ -32,6 +33,41 @@ def coefficients(result: TableFit | StreamFit) -> pd.DataFrame:
     return table.assign(note=np.where(table["standard_error"].isna(), "no interval", ""))
 
 
+def concomitants(result: TableFit) -> pd.DataFrame | None:
+    """The gate as a tidy table: log weights[k] / weights[1] = alpha_k' z; None where weights are constant.
+
+    Columns `component`, `term`, `estimate`, `standard_error`, `lower`, `upper` (95 %), `reference`: the
+    component whose alpha is 0.
+    """
+    design, alpha = result.design.gate, result.fit.gate
+    if design is None or alpha is None or result.gate_errors is None:
+        return None
+    count, m = np.shape(alpha)
+    estimate, error = np.ravel(alpha[1:]), np.ravel(result.gate_errors[1:])
+    table = {
+        "component": np.repeat(np.arange(2, count + 1), m),
+        "term": [*design.names] * (count - 1),
+        "estimate": estimate,
+        "standard_error": error,
+        "lower": estimate - NORMAL * error,
+        "upper": estimate + NORMAL * error,
+        "reference": 1,
+    }
+    return pd.DataFrame(table)
+
+
+def groups(result: TableFit) -> pd.DataFrame | None:
+    """For each group of rows: its name, how many rows it has, label from 1, and posteriors; None without."""
+    if result.rows.groups is None or result.design.group is None:
+        return None
+    _, first, sizes = np.unique(result.rows.groups, return_index=True, return_counts=True)
+    own = {"rows": sizes, "label": result.labels[first] + 1}
+    own |= {f"posterior_{k + 1}": column[first] for k, column in enumerate(result.posterior.T)}
+    group = result.design.group
+    named = {f"({name})" if name == group else name: column for name, column in own.items()}
+    return pd.DataFrame({group: result.rows.group_names} | named)
+
+
 def posteriors(result: TableFit) -> pd.DataFrame:
     """For each row that was used: its number, response, label from 1, and posteriors.
 
@@ -49,20 +85,10 @@ def printed(result: TableFit | StreamFit) -> Iterator[Table]:
     """Tables for the terminal."""
     values = coefficients(result)
     for component, part in values.groupby("component"):
-        table = Table(title=f"component {component}", title_justify="left")
-        table.add_column("term", no_wrap=True)
-        table.add_column("estimate", justify="right")
-        errors = "standard_error" in part
-        if errors:
-            for heading in ("std. error", "95 % interval"):
-                table.add_column(heading, justify="right", no_wrap=True)
-        for row in part.itertuples():
-            cells = [str(row.term), f"{row.estimate:.6g}"]
-            if errors:
-                interval = f"{row.standard_error:.4g}", f"{row.lower:.5g} to {row.upper:.5g}"
-                cells += ("none", "none") if np.isnan(row.standard_error) else interval
-            table.add_row(*cells)
-        yield table
+        yield _estimates(f"component {component}", part)
+    gate = concomitants(result) if isinstance(result, TableFit) else None
+    for component, part in () if gate is None else gate.groupby("component"):
+        yield _estimates(f"log weight of component {component} over that of component 1", part)
     if isinstance(result, TableFit):
         table = Table(title="number of components", title_justify="left")
         for heading in ("K", *_CRITERIA.values()):
@@ -72,6 +98,23 @@ def printed(result: TableFit | StreamFit) -> Iterator[Table]:
         yield table
 
 
+def _estimates(title: str, part: pd.DataFrame) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("term", no_wrap=True)
+    table.add_column("estimate", justify="right")
+    errors = "standard_error" in part
+    if errors:
+        for heading in ("std. error", "95 % interval"):
+            table.add_column(heading, justify="right", no_wrap=True)
+    for row in part.itertuples():
+        cells = [str(row.term), f"{row.estimate:.6g}"]
+        if errors:
+            interval = f"{row.standard_error:.4g}", f"{row.lower:.5g} to {row.upper:.5g}"
+            cells += ("none", "none") if np.isnan(row.standard_error) else interval
+        table.add_row(*cells)
+    return table
+
+
 def lines(result: TableFit | StreamFit) -> Iterator[str]:
     """What there is to say in sentences: rows, starts, and advice."""
     dropped = result.dropped if isinstance(result, StreamFit) else result.rows.dropped
@@ -79,6 +122,8 @@ def lines(result: TableFit | StreamFit) -> Iterator[str]:
     yield f"{result.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
     yield from result.design.notes
     if isinstance(result, TableFit):
+        if result.fit.gate is not None:
+            yield "the weight of a component is the mean of its weights over the rows, or groups"
         yield choice(result)
         if result.fit.agreed is not None and result.starts > 1:
             agreed = int(result.fit.agreed)
@@ -89,13 +134,14 @@ def lines(result: TableFit | StreamFit) -> Iterator[str]:
 def choice(result: TableFit) -> str:
     """Which number of components was taken, and by what."""
     best, tried = len(result.fit.mixture.weights), list(result.criteria.index)
+    order = "in the order of the known labels" if result.design.labels else "ordered from the heaviest"
     if len(tried) == 1:
-        return f"components: {best}, the only number tried; ordered from the heaviest"
+        return f"components: {best}, the only number tried; {order}"
     values, name = result.criteria[result.criterion], _CRITERIA[result.criterion]
     second = values.drop(best).idxmin()
     return (
         f"components: {best}, of {tried[0]} to {tried[-1]} the least {name}, {values[best]:.8g}"
-        f" (next {second}: {values[second]:.8g}); ordered from the heaviest"
+        f" (next {second}: {values[second]:.8g}); {order}"
     )
 
 
@@ -127,19 +173,25 @@ def provenance(result: TableFit | StreamFit, method: str, seed: int) -> dict[str
 
 def plain(result: TableFit | StreamFit, about: dict[str, Any]) -> dict[str, Any]:
     """A fit as values for JSON: how it came about, notes, and parameters with null for what is not known."""
-    rows = coefficients(result).to_dict("records")
-    known = [
+    values = about | {"notes": list(result.design.notes), "coefficients": _records(coefficients(result))}
+    gate = concomitants(result) if isinstance(result, TableFit) else None
+    return values if gate is None else values | {"concomitants": _records(gate)}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
         {
             str(key): None if isinstance(each, float) and not np.isfinite(each) else each
             for key, each in row.items()
         }
-        for row in rows
+        for row in table.to_dict("records")
     ]
-    return about | {"notes": list(result.design.notes), "coefficients": known}
 
 
 def write(result: TableFit, folder: Path, kind: str) -> Iterator[Path]:
     """Write coefficients, posteriors with labels, and criteria as CSV or Parquet; yields the paths.
+
+    With concomitants and with groups there is a table more of each.
 
     Raises:
       OSError: the folder cannot be written.
@@ -149,9 +201,12 @@ def write(result: TableFit, folder: Path, kind: str) -> Iterator[Path]:
         "coefficients": coefficients(result),
         "posteriors": posteriors(result),
         "criteria": result.criteria.reset_index(),
+        "concomitants": concomitants(result),
+        "groups": groups(result),
     }
     for name, table in named.items():
-        yield save(table, folder / f"{name}.{kind}")
+        if table is not None:
+            yield save(table, folder / f"{name}.{kind}")
 
 
 def save(table: pd.DataFrame, path: Path) -> Path:

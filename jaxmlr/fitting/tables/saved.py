@@ -6,7 +6,8 @@ import formulaic
 import numpy as np
 
 from jaxmlr.fitting.tables import formula
-from jaxmlr.fitting.tables.design import Design
+from jaxmlr.fitting.tables.design import Design, Gate
+from jaxmlr.fitting.tables.parser import parser
 
 
 def dumped(design: Design) -> dict[str, Any]:
@@ -26,6 +27,17 @@ def dumped(design: Design) -> dict[str, Any]:
             "left": _plain(design.left.transform_state),
             "right": _plain(design.right.transform_state),
         },
+        "gate": None if design.gate is None else _dumped_gate(design.gate),
+        "group": design.group,
+        "labels": list(design.labels),
+    }
+
+
+def _dumped_gate(gate: Gate) -> dict[str, Any]:
+    return {
+        "names": list(gate.names),
+        "intercept": gate.intercept,
+        "learnt": _plain(gate.spec.transform_state),
     }
 
 
@@ -37,15 +49,10 @@ def loaded(values: dict[str, Any]) -> Design:
     """
     try:
         parsed = formula.read(**values["formula"])
-        sides = [
-            formulaic.ModelSpec(
-                formula=formulaic.Formula(text, _parser=formula.parser()),
-                transform_state=_numbered(values["learnt"][side]),
-                output="numpy",
-                ensure_full_rank=True,
-            )
-            for side, text in (("left", f"0 + {parsed.left}"), ("right", parsed.right))
-        ]
+        learnt = values["learnt"]
+        left = _spec(f"0 + {parsed.left}", learnt["left"])
+        right = _spec(parsed.right, learnt["right"])
+        gate = values.get("gate")
         levels = {str(word): [str(text) for text in texts] for word, texts in values["levels"].items()}
         names = tuple(map(str, values["names"]))
         intercept = values["intercept"]
@@ -57,12 +64,30 @@ def loaded(values: dict[str, Any]) -> Design:
             levels,
             tuple(map(str, values["notes"])),
             parsed,
-            sides[0],
-            sides[1],
+            left,
+            right,
             tuple(map(int, values["offsets"])),
+            None if gate is None else _loaded_gate(gate, parsed.gate),
+            None if values.get("group") is None else str(values["group"]),
+            tuple(map(str, values.get("labels", ()))),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the model's design cannot be read: {error!r}") from error
+
+
+def _spec(text: str, learnt: Any) -> formulaic.ModelSpec:
+    return formulaic.ModelSpec(
+        formula=formulaic.Formula(text, _parser=parser()),
+        transform_state=_numbered(learnt),
+        output="numpy",
+        ensure_full_rank=True,
+    )
+
+
+def _loaded_gate(values: dict[str, Any], text: str) -> Gate:
+    intercept = values["intercept"]
+    names = tuple(map(str, values["names"]))
+    return Gate(names, None if intercept is None else int(intercept), _spec(text, values["learnt"]))
 
 
 def _plain(state: Any) -> Any:

@@ -7,6 +7,7 @@ import formulaic
 import pytest
 
 from jaxmlr.fitting.tables import formula
+from jaxmlr.fitting.tables.parser import parser
 
 COLUMNS = [
     "x",
@@ -31,7 +32,7 @@ def read(right, left="y", verbatim=True):
 
 def terms(right):
     parsed = read(right)
-    return [parsed.label(str(each)) for each in formulaic.Formula(parsed.right, _parser=formula.parser())]
+    return [parsed.label(str(each)) for each in formulaic.Formula(parsed.right, _parser=parser())]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ BAD = {
     "I(C(grp)(1))": "is not a function",
     "heart rate [/min]": "write `heart rate [/min]` with backticks",
     "sepal.length": "did you mean 'Sepal.Length'",
-    "x | w": "names concomitants",
+    "x | w | x": "stands once",
     "(1 | grp)": "names random effects",
     "log(x": "a parenthesis is not closed",
     "x)": "a parenthesis is closed",
@@ -120,7 +121,7 @@ BAD = {
 def test_what_is_not_a_formula_is_refused_at_once(right, message):
     begun = time.perf_counter()
     with pytest.raises(ValueError, match=re.escape(message)):
-        formulaic.Formula(read(right).right, _parser=formula.parser())
+        formulaic.Formula(read(right).right, _parser=parser())
     assert time.perf_counter() - begun < 1
 
 

@@ -1,0 +1,96 @@
+"""Whether rows can carry what is asked of them, before anything is fitted."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxmlr.fitting.scaling import Units
+from jaxmlr.fitting.tables.design import Design, TableRows
+
+COLLINEAR = 1e-12  # of a centred column's length outside of the columns before it
+
+
+def check(design: Design, rows: TableRows, components: int, *, collinear: bool = False) -> None:
+    """Raise ValueError where no method could fit `components` lines to these rows.
+
+    Fewer rows than parameters, a constant response, or regressors or concomitants that are collinear, unless
+    that is said to be bearable.
+    """
+    n, d = rows.phi.shape
+    if n <= d:
+        raise ValueError(f"{n} rows are too few for a line with {d} coefficients")
+    parameters = parameters_of(design, components)
+    if n <= parameters:
+        raise ValueError(
+            f"{components} components of {d} coefficients have {parameters} parameters; {n} rows are too few"
+        )
+    if np.ptp(rows.y) == 0:
+        raise ValueError(f"the response {design.response!r} is constant: {rows.y[0]:g} in all {n} rows")
+    named = {"": (design.names, design.intercept, rows.phi)}
+    if design.gate is not None and rows.concomitant is not None:
+        named["concomitants: "] = (design.gate.names, design.gate.intercept, rows.concomitant)
+        check_groups(design, rows)
+    for what, (names, intercept, columns) in named.items() if not collinear else ():
+        units = Units.of(columns, rows.y, intercept)
+        if message := collinear_columns(names, units, columns):
+            raise ValueError(what + message)
+
+
+def parameters_of(design: Design, components: int) -> int:
+    """How many are estimated: K d coefficients, K variances, and K - 1 weights or (K - 1) m of a gate."""
+    gates = 1 if design.gate is None else len(design.gate.names)
+    return components * (len(design.names) + 1) + (components - 1) * gates
+
+
+def too_few(design: Design, rows: TableRows, components: int) -> str:
+    """What the rows have too few of for so many components, or ""."""
+    groups = components if rows.groups is None else int(rows.groups.max()) + 1
+    if groups < components:
+        return f"{groups} groups by column {design.group!r} are too few"
+    if len(design.labels) > components:
+        names = ", ".join(design.labels[:8]) + (", ..." if len(design.labels) > 8 else "")
+        return f"the known labels name {len(design.labels)} components: {names}"
+    return f"{len(rows.y)} rows are too few" if len(rows.y) <= parameters_of(design, components) else ""
+
+
+def check_groups(design: Design, rows: TableRows) -> None:
+    """Raise ValueError where a concomitant varies within a group."""
+    if rows.groups is None or rows.concomitant is None or design.gate is None:
+        return
+    first = np.unique(rows.groups, return_index=True)[1]
+    apart = rows.concomitant != rows.concomitant[first][rows.groups]
+    if apart.any():
+        i, j = np.argwhere(apart)[0]
+        raise ValueError(
+            f"rows {rows.rows[first[rows.groups[i]]]} and {rows.rows[i]} are of one group by column"
+            f" {design.group!r}, but the concomitant {design.gate.names[j]!r} differs in them"
+        )
+
+
+def collinear_columns(
+    names: Sequence[str], units: Units, phi: np.ndarray, factor: np.ndarray | None = None
+) -> str:
+    """What is wrong with the regressors: judged after centring, of which phi (n, d) is the last part.
+
+    Args:
+      names: of the columns.
+      units: of the rows.
+      phi: (n, d).
+      factor: R (d, d) of a QR factorisation of all rows, where there are more than these.
+    """
+    if factor is None:
+        factor = np.asarray(np.linalg.qr(units.apply(phi, np.zeros(len(phi)))[0], mode="r"))
+    norms = np.linalg.norm(factor, axis=0)
+    # An entry of size c has an error of eps c, which is eps c / scale after centring.
+    rounding = 4 * np.finfo(np.float64).eps * np.abs(phi).max(axis=0) / units.scale * np.sqrt(len(phi))
+    bad = np.flatnonzero(np.abs(np.diag(factor)) <= np.maximum(COLLINEAR * norms, rounding))
+    if not len(bad):
+        return ""
+    name, before = names[bad[0]], names[: bad[0]]
+    if units.intercept is not None and np.ptp(phi[:, bad[0]]) == 0:
+        return (
+            f"collinear columns: {name!r} is {phi[0, bad[0]]:g} in all rows, like the intercept; leave it out"
+        )
+    shown = f"{', '.join(before[:5])}{', ...' if len(before) > 5 else ''}"
+    what = "is zero everywhere" if not before else f"is a linear combination of {shown}"
+    return f"collinear columns: {name!r} {what}; leave it out of the formula"
