@@ -1,8 +1,9 @@
-"""The host's processors: how many programs use, and 64 bits on them."""
+"""The host: how many processors programs use, 64 bits on them, and how much memory there is."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 
@@ -42,3 +43,16 @@ def use_all_cores() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if applies("kernel_for_every_array") and "xla_backend_extra_options" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_extra_options={ONE_KERNEL}".strip()
+
+
+def memory() -> int | None:
+    """Bytes of memory that this process may use, those of its container if it is in one; None if unknown."""
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdecimal() else machine

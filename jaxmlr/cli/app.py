@@ -65,7 +65,9 @@ def main() -> None:
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        say("jaxmlr: out of memory; finished blocks are saved; a smaller --block needs less", file=sys.stderr)
+        why = f" ({_line(error)})" if isinstance(error, MemoryError) and str(error) else ""
+        advice = "finished blocks are saved; a smaller --block needs less"
+        say(f"jaxmlr: out of memory{why}; {advice}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ def recorded(file: str | Path, sha256: str | None = None, responses: bool | None
     Args:
       file: NPZ with an array `phi`, (n, d) for all trials or (trials, n, d), and perhaps `y` and `label`,
         (n,) or (trials, n), labels from 0; or Parquet with a column for each regressor, in their order, and
-        perhaps a column `trial`, from 0, whose rows are as many for each trial.
+        perhaps columns `y` and `label`, and `trial`, from 0, whose rows are as many for each trial.
       sha256: of the file; None takes it as it is. A study keeps it, so that a changed file is refused.
       responses: whether the file's `y` are taken; None: if it has any. Coefficients are then what estimates
         are compared with, and without `label` there is no misclassification.
@@ -107,10 +108,7 @@ def _read(path: Path, modified: int, size: int) -> tuple[Recording, str]:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
-            names = {*arrays.files}
-            if "phi" not in names or names - {"phi", "y", "label"} or names == {"phi", "label"}:
-                held, wanted = ", ".join(arrays.files), "phi, and perhaps y, and label beside it"
-                raise ValueError(f"file: {path} must hold {wanted}, not {held}")
+            _check_names(path, arrays.files)
             return {name: arrays[name] for name in arrays.files}
     if path.suffix != ".parquet":
         raise ValueError(f"file must end in .npz or .parquet, not {path}")
@@ -119,11 +117,21 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     except ModuleNotFoundError as error:
         raise ValueError(f"file: {error}; pip install 'jaxmlr[export]'") from error
     table = pd.read_parquet(path)
-    if "trial" not in table:
-        return {"phi": table.to_numpy(np.float64)}
-    trials = table.pop("trial").to_numpy()
+    trials = table.pop("trial").to_numpy() if "trial" in table else None
+    answers = {name: table.pop(name).to_numpy() for name in ("y", "label") if name in table}
+    _check_names(path, ["phi"] * bool(table.shape[1]) + [*answers])
+    arrays = {"phi": table.to_numpy(np.float64), **answers}
+    if trials is None:
+        return arrays
     numbers, counts = np.unique(trials, return_counts=True)
     if not np.array_equal(numbers, np.arange(len(numbers))) or len({*counts}) > 1:
         raise ValueError(f"file: trials in {path} must be 0, 1, ... with as many rows each")
-    order = np.argsort(trials, kind="stable")
-    return {"phi": table.to_numpy(np.float64)[order].reshape(len(numbers), counts[0], -1)}
+    order, shape = np.argsort(trials, kind="stable"), (len(numbers), counts[0])
+    return {name: array[order].reshape(*shape, *array.shape[1:]) for name, array in arrays.items()}
+
+
+def _check_names(path: Path, held: Sequence[str]) -> None:
+    names = {*held}
+    if "phi" not in names or names - {"phi", "y", "label"} or names == {"phi", "label"}:
+        wanted = "phi, and perhaps y, and label beside it"
+        raise ValueError(f"file: {path} must hold {wanted}, not {', '.join(held)}")

@@ -110,6 +110,35 @@ def test_a_file_that_is_not_there_is_named(tmp_path, name, message):
         declared(tmp_path / name)
 
 
+@pytest.mark.parametrize("phi", [ONE, EACH], ids=["one recording", "one for each trial"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_parquet_has_responses_as_npz_has_them(tmp_path, phi, labelled):
+    shape = phi.shape[:-1]
+    answers = {"y": RNG.normal(size=shape)} | ({"label": RNG.integers(0, 2, size=shape)} if labelled else {})
+    table = pd.DataFrame(phi.reshape(-1, 2), columns=["a", "b"])
+    for name, values in answers.items():
+        table.insert(1, name, values.ravel())
+    if phi.ndim == 3:
+        table["trial"] = np.repeat(np.arange(6), 40)
+        table = table.sample(frac=1, random_state=0).sort_values("trial", kind="stable")
+        rows = table.index.to_numpy().reshape(6, 40) - 40 * np.arange(6)[:, None]
+        phi = np.take_along_axis(phi, rows[..., None], axis=1)
+        answers = {name: np.take_along_axis(values, rows, axis=1) for name, values in answers.items()}
+    table.to_parquet(tmp_path / "phi.parquet")
+    np.savez(tmp_path / "phi.npz", phi=phi, **answers)
+    drawn = [declared(tmp_path / f"phi.{ending}").data(2) for ending in ("npz", "parquet")]
+    for one, other in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(drawn[1].y, (answers["y"] if phi.ndim == 2 else answers["y"][2])[:30])
+
+
+@pytest.mark.parametrize("columns", [["y"], ["label", "a"], ["y", "label"]])
+def test_parquet_without_regressors_or_responses_is_refused(tmp_path, columns):
+    pd.DataFrame(np.zeros((40, len(columns))), columns=columns).to_parquet(tmp_path / "phi.parquet")
+    with pytest.raises(StudyError, match=r"must hold phi, and perhaps y"):
+        declared(tmp_path / "phi.parquet")
+
+
 def test_responses_and_labels_of_a_file_are_taken(tmp_path):
     label = RNG.integers(0, 2, size=(6, 40))
     y = np.where(label == 0, 1, -1) * (EACH @ [1.0, -1.5]) + RNG.normal(size=(6, 40)) / 10

@@ -13,7 +13,7 @@ import numpy as np
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.evaluation import metrics, theory
 from jaxmlr.study.compute.numbers import numbers
-from jaxmlr.study.compute.plan import plan
+from jaxmlr.study.compute.plan import Cell, plan
 from jaxmlr.study.compute.program import (
     PROGRAMS,
     Points,
@@ -55,6 +55,23 @@ def _limits(study: Study, points: Points, numbers: Mapping[str, jax.Array]) -> d
     return everywhere(at, points)
 
 
+def compile_limits(study: Study, device: jax.Device) -> tuple[list[jax.stages.Compiled], float]:
+    """The programs of the limits, one for each cell of the grid, and the seconds of tracing them."""
+    arguments = placed(numbers(study), study, device)
+    runs, traced = [], 0.0
+    with jax.enable_x64(study.precision == "float64"):
+        for cell in plan(study).cells:
+            at = _problems(study, cell, device)
+            run, seconds = compiled(functools.partial(_limits, study.at(cell.static)), device, at, arguments)
+            runs.append(run)
+            traced += seconds
+    return runs, traced
+
+
+def _problems(study: Study, cell: Cell, device: jax.Device) -> Points:
+    return {**points_of(study, cell, device), "options": {}}
+
+
 def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarray]]:
     """Compile the limits of the study's metrics.
 
@@ -62,16 +79,12 @@ def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarra
       A function that computes them: metric -> (problems, records).
     """
     layout, arguments = plan(study), placed(numbers(study), study, device)
-    points = [{**points_of(study, cell, device), "options": {}} for cell in layout.cells]
+    points = [_problems(study, cell, device) for cell in layout.cells]
     key = key_of(study, device)
     with _lock:
         runs = _runs.get(key)
     if runs is None:
-        with jax.enable_x64(study.precision == "float64"):
-            runs = [
-                compiled(functools.partial(_limits, study.at(cell.static)), device, at, arguments)
-                for cell, at in zip(layout.cells, points, strict=True)
-            ]
+        runs, _ = compile_limits(study, device)
     with _lock:
         _runs[key] = runs
         _runs.move_to_end(key)

@@ -110,7 +110,9 @@ def plan(study: Study, chosen: Chosen | None = None) -> Plan:
         places[name] = []
         for k in taken[name]:
             at = problem_place[int(problem_rows[k])]
-            listed = options.setdefault((at.cell, int(choice_of[k])), [[] for _ in inside[at.cell]])
+            if (at.cell, int(choice_of[k])) not in options:
+                options[at.cell, int(choice_of[k])] = [[] for _ in inside[at.cell]]
+            listed = options[at.cell, int(choice_of[k])]
             listed[at.problem].append(k)
             places[name].append(Place(at.cell, int(choice_of[k]), at.problem, len(listed[at.problem]) - 1))
         index = {}

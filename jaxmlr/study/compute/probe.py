@@ -1,24 +1,37 @@
 """What a run would do and cost, found out before it: layout, memory, time, and a good size of blocks."""
 
-import dataclasses
 import math
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxmlr.study.compute.plan import plan
+from jaxmlr.study.compute.limits import compile_limits
+from jaxmlr.study.compute.plan import PROBLEM, Chosen, plan, rows
 from jaxmlr.study.compute.program import Program
+from jaxmlr.study.declare.paths import with_field
 from jaxmlr.study.declare.spec import Study
 
-STEPS = 500  # of a shortened trial, on which speed is measured
+STEPS = 500  # of a shortened trial, on which the speed of long ones is measured
+FITS = 16  # trials to which batch methods are fitted, where a block has many
+WHOLE = 10**8  # trial-steps times regressors of a block that is measured as it is
+ITERATIONS = 50  # of a batch method: what it costs beside a recursive one, to choose what is measured
 SIZES = {  # of blocks, tried by `block_size`; a GPU is idle until a step has some 10^5 trials
     "cpu": (128, 256, 512, 1024, 2048),
     "gpu": (1024, 4096, 16_384, 65_536, 262_144, 1_048_576),
 }
 CLOSE = 1.05  # a smaller block is taken if it is at most this much slower a trial
+
+
+class Work(NamedTuple):
+    """Blocks of trials of some rows of a study: what one program computes."""
+
+    chosen: Chosen | None  # method -> which of its rows; None: all
+    blocks: int
 
 
 class Outlook(NamedTuple):
@@ -27,13 +40,13 @@ class Outlook(NamedTuple):
     Fields:
       points: grid points.
       rows: of every method, the grid points that differ for it.
-      blocks, block_size: of trials.
+      blocks, block_size: of trials, those that are left.
       programs: how many are compiled, for each device.
-      compile_seconds: of one short program of this layout, measured.
-      memory: bytes that the process holds at its most, everything counted: this one's after it has compiled
-        the programs, and what they need on every device while they run a block.
+      compile_seconds: of all of them, measured.
+      again_seconds: the same once they are in the cache of compiled programs; as above where there is none.
+      memory: bytes that the process holds at its most, everything counted.
       disk: bytes that the blocks take, before they are compressed by a tenth or more.
-      seconds: of computation on all local devices; None where only batch methods take part.
+      seconds: of computation on all local devices.
     """
 
     points: int
@@ -42,47 +55,66 @@ class Outlook(NamedTuple):
     block_size: int
     programs: int
     compile_seconds: float
+    again_seconds: float
     memory: int
     disk: int
-    seconds: float | None
+    seconds: float
 
 
-def outlook(study: Study) -> Outlook:
-    """Lay a study out and measure one block of its recursive methods, over at most 500 steps.
+def outlook(study: Study, work: Sequence[Work] | None = None) -> Outlook:
+    """Lay a study out, compile all that a run compiles, and measure one block on every device.
 
-    Time is taken to grow with the steps, as it does; what recording and batch methods cost is not in it.
+    A long block is not run: recursive methods are measured over few steps, of which time is a multiple, and
+    batch methods in few trials.
+
+    Args:
+      study: the study.
+      work: what is left of it; None: all.
+
+    Raises:
+      MemoryError: a block needs more than there is.
     """
     import zarr  # noqa: F401  # what writes the results is there too, at the end of a run
 
-    before = _resident()
-    layout = plan(study)
-    rows = {name: len(places) for name, places in layout.places.items()}
-    seconds, compiled = None, 0.0
-    if study.recursive:
-        short, seconds_of_block = _block_seconds(study, study.block_size)
-        compiled = short.compile_seconds
-        rounds = math.ceil(study.blocks / len(jax.local_devices()))
-        seconds = seconds_of_block * rounds * int(study.recorded[-1]) / min(STEPS, study.steps)
-    whole = Program(study, jax.local_devices()[0])  # a run finds it in the cache of compiled programs
-    # The other devices compile theirs at the same time, and the limits theirs.
-    others = len(jax.local_devices()) * (_resident() - before)
-    values = sum(map(len, layout.places.values())) * len(study.recorded) * (1 + len(study.metrics))
-    copies = 3 * np.dtype(study.precision).itemsize * study.block_size * values  # fetched, merged, and saved
-    memory = _resident() + others + len(jax.local_devices()) * (whole.memory + copies)
-    disk = study.trials * values * np.dtype(study.precision).itemsize
-    return Outlook(
-        study.size, rows, study.blocks, study.block_size, len(layout.cells), compiled, memory, disk, seconds
+    work = [Work(None, study.blocks)] if work is None else list(work)
+    devices = jax.local_devices()[: sum(each.blocks for each in work)]
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(devices) + 1) as threads:  # as a run does
+        theory = threads.submit(compile_limits, study, devices[0]) if work else None
+        programs = [_programs(study, devices, each.chosen, threads) for each in work]
+        traced = theory.result()[1] if theory else 0.0
+    compiled = time.perf_counter() - began
+    traced += sum(program.trace_seconds for each in programs for program in each)
+    again = traced if jax.config.values["jax_compilation_cache_dir"] else compiled
+
+    layouts = [plan(study, each.chosen) for each in work]
+    itemsize, metrics = np.dtype(study.precision).itemsize, 1 + len(study.metrics)
+    values = [
+        sum(map(len, layout.places.values())) * len(study.recorded) * metrics * itemsize for layout in layouts
+    ]  # bytes a trial
+    trials = [min(each.blocks * study.block_size, study.trials) for each in work]
+    disk = sum(n * bytes_each for n, bytes_each in zip(trials, values, strict=True))
+    copies = 3 * study.block_size * max(values, default=0)  # fetched, merged, and saved
+    running = max((each[0].memory for each in programs), default=0)
+    memory = _resident() + len(devices) * (running + copies)
+
+    seconds = sum(
+        math.ceil(each.blocks / len(devices)) * _round_seconds(study, on_devices, each.chosen)
+        for each, on_devices in zip(work, programs, strict=True)
     )
-
-
-def _resident() -> int:
-    """Bytes that this process has held at its most; 0 where the system does not say."""
-    try:
-        import resource
-    except ModuleNotFoundError:
-        return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most
+    of_method = {name: len(row.first) for name, row in rows(study).items() if name != PROBLEM}
+    return Outlook(
+        study.size,
+        of_method,
+        sum(each.blocks for each in work),
+        study.block_size,
+        sum(len(layout.cells) for layout in layouts),
+        compiled,
+        again,
+        memory,
+        disk,
+        seconds,
+    )
 
 
 def block_size(study: Study) -> int:
@@ -96,26 +128,80 @@ def block_size(study: Study) -> int:
     share = math.ceil(study.trials / len(jax.local_devices()))
     kind = "cpu" if jax.default_backend() == "cpu" else "gpu"
     sizes = [size for size in SIZES[kind] if size <= share] or [share]
-    each = [_block_seconds(study, size)[1] / size for size in sizes]
+    each = [_seconds([_short(study, size, jax.local_devices()[0])]) / size for size in sizes]
     return next(size for size, s in zip(sizes, each, strict=True) if s <= CLOSE * min(each))
 
 
-def _block_seconds(study: Study, size: int) -> tuple[Program, float]:
-    """A program of the recursive methods over few steps, and the least of three times of a block."""
+def _programs(
+    study: Study, devices: Sequence[jax.Device], chosen: Chosen | None, threads: ThreadPoolExecutor
+) -> list[Program]:
+    return list(threads.map(lambda device: Program(study, device, chosen), devices))
+
+
+def _round_seconds(study: Study, programs: Sequence[Program], chosen: Chosen | None) -> float:
+    """Seconds in which every device computes one block."""
+    every = rows(study)
+    counts = {name: len(every[name].first if chosen is None else chosen.get(name, ())) for name in every}
+    fits = {name: sum(study.make_batch(name).steps) for name in study.batch}
+    last = int(study.recorded[-1])
+    observations = sum(counts[name] * last for name in study.recursive)
+    observations += sum(counts[name] * fits[name] * ITERATIONS for name in study.batch)
+    if observations * study.block_size * study.problem.dim <= WHOLE:
+        return _seconds(programs)
+    devices, seconds = jax.local_devices()[: len(programs)], 0.0
+    with ThreadPoolExecutor(len(devices)) as threads:
+        if any(counts[name] for name in study.recursive):
+            steps = min(STEPS, study.steps)
+            short = list(threads.map(lambda d: _short(study, study.block_size, d, chosen), devices))
+            seconds += _seconds(short) * last / steps
+        if any(counts[name] for name in study.batch):
+            few = list(threads.map(lambda d: _few(study, d, chosen), devices))
+            seconds += _seconds(few) * study.block_size / min(FITS, study.block_size)
+    return seconds
+
+
+def _seconds(programs: Sequence[Program]) -> float:
+    """Seconds in which programs on different devices compute a block side by side, the least of two."""
+    with ThreadPoolExecutor(len(programs)) as threads:
+        times = []
+        for _ in range(2):
+            began = time.perf_counter()
+            list(threads.map(lambda program: program(0), programs))
+            times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _short(study: Study, size: int, device: jax.Device, chosen: Chosen | None = None) -> Program:
+    """The recursive methods over few steps, in blocks of `size`."""
     steps = min(STEPS, study.steps)
-    tables = {name: table for name, table in study.estimators.items() if name in study.recursive}
-    # Without the axes of what is left out.
-    gone = tuple(f"estimators.{name}." for name in study.batch)
-    axes = {axis.name: axis.columns for axis in study.axes if not axis.name.startswith(gone or "\n")}
-    grid = {"zip": [columns for columns in axes.values()]} if axes else {}
-    short = dataclasses.replace(
-        study, estimators=tables, grid=grid, steps=steps, record=1, block=size, reference=None, until=None
-    )
-    program = Program(short, jax.local_devices()[0])
-    program(0)
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        program(0)
-        seconds.append(time.perf_counter() - began)
-    return program, min(seconds)
+    short = _only(study, study.recursive, steps=steps, record=[steps], block=size)
+    return Program(short, device, _rows_of(short, chosen))
+
+
+def _few(study: Study, device: jax.Device, chosen: Chosen | None) -> Program:
+    """The batch methods in few trials."""
+    few = _only(study, study.batch, block=min(FITS, study.block_size))
+    return Program(few, device, _rows_of(few, chosen))
+
+
+def _only(study: Study, names: Sequence[str], **changes: object) -> Study:
+    """A study of some of its methods; axes of the others stay, and concern nobody."""
+    tables = {name: study.estimators[name] for name in names}
+    part: Study = with_field(study, estimators=tables, **changes)
+    return part
+
+
+def _rows_of(study: Study, chosen: Chosen | None) -> Chosen | None:
+    if chosen is None:
+        return None
+    return {name: at for name, at in chosen.items() if name in study.estimators or name == PROBLEM}
+
+
+def _resident() -> int:
+    """Bytes that this process has held at its most; 0 where the system does not say."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr import recursive
+from jaxmlr._xla import host
 from jaxmlr._xla.jit import CPU_OPTIONS, GPU_OPTIONS
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.data import noise
@@ -195,24 +196,34 @@ class Program:
         self._study, self._device = study, device
         self._plan = plan(study, chosen)
         self._numbers = placed(numbers(study), study, device)
-        began = time.perf_counter()
+        self.trace_seconds = 0.0
         with jax.enable_x64(study.precision == "float64"):
             self._cells = [self._compile(cell) for cell in self._plan.cells]
-        self.compile_seconds = time.perf_counter() - began
+        if device.platform == "cpu":
+            self._check_memory()
 
     def of(self, study: Study, chosen: Chosen | None = None) -> "Program":
         """The program of a study of the same structure: the same code, with its own numbers."""
         if study is self._study:
             return self
         other = copy.copy(self)
-        other._study, other._plan, other.compile_seconds = study, plan(study, chosen), 0.0
+        other._study, other._plan = study, plan(study, chosen)
         other._numbers = placed(numbers(study), study, self._device)
         return other
 
     def _compile(self, cell: Cell) -> tuple[jax.stages.Compiled, Points]:
         points = points_of(self._study, cell, self._device)
         args = self._first(0), points, self._numbers
-        return compiled(block_of(self._study, cell), self._device, *args), points
+        run, seconds = compiled(block_of(self._study, cell), self._device, *args)
+        self.trace_seconds += seconds
+        return run, points
+
+    def _check_memory(self) -> None:
+        """Raise MemoryError before the system kills a process that asks for more than it has."""
+        there = host.memory()
+        if there is not None and self.memory > there:
+            needed = f"a block of {self._study.block_size:,} trials needs {self.memory / 2**20:,.0f} MiB"
+            raise MemoryError(f"{needed}, of {there / 2**20:,.0f} MiB that there are")
 
     def _first(self, trial: int) -> jax.Array:
         return jax.device_put(np.int32(trial), self._device)
@@ -272,12 +283,16 @@ def placed(values: Mapping[str, Any], study: Study, device: jax.Device) -> dict[
         return {path: jax.device_put(np.asarray(x, kinds[path]), device) for path, x in values.items()}
 
 
-def compiled(function: Callable[..., Any], device: jax.Device, *args: Any) -> jax.stages.Compiled:
-    """A function compiled for a device and arguments of these shapes."""
+def compiled(
+    function: Callable[..., Any], device: jax.Device, *args: Any
+) -> tuple[jax.stages.Compiled, float]:
+    """A function compiled for a device and arguments of these shapes, and the seconds of tracing it."""
     options = {"cpu": CPU_OPTIONS, "gpu": GPU_OPTIONS}.get(device.platform)
     with _tracing:
+        began = time.perf_counter()
         lowered = jax.jit(function, compiler_options=options).lower(*args)
-    return lowered.compile()
+        seconds = time.perf_counter() - began
+    return lowered.compile(), seconds
 
 
 # Two threads that trace share one interpreter and slow each other down; compiling runs beside tracing.

@@ -1,6 +1,7 @@
 """One trial of a study: its data, and the path of one method's estimate."""
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -41,18 +42,12 @@ def data(study: "Study", trial: int, point: Mapping[str, Any]) -> SimulatedRow:
         _check.whole("trial", trial, at_least=0)
     if trial >= 2**31:
         raise StudyError(("trial",), f"trial must be less than {2**31}, not {trial}")
-    problem = at_point(study, point, ("problem.",)).problem
-    with jax.enable_x64(study.precision == "float64"):
-        rows = simulate(
-            jax.random.key(study.seed),
-            problem.mixture(study.precision),
-            problem.regressors(),
-            study.steps,
-            trial=trial,
-            **problem.laws(study.precision),
-        )
-        drawn: SimulatedRow = jax.tree.map(np.asarray, rows)
-        return drawn
+    at = at_point(study, point, ("problem.",))
+    most = at.problem.regressors().trials
+    if most is not None and trial >= most:
+        raise StudyError(("trial",), f"trial must be less than {most}, those of the recording, not {trial}")
+    drawn: SimulatedRow = jax.tree.map(np.asarray, _compiled(at, "", _drawing)(np.int32(trial)))
+    return drawn
 
 
 def trajectory(study: "Study", trial: int, method: str, point: Mapping[str, Any]) -> Trajectory:
@@ -60,24 +55,74 @@ def trajectory(study: "Study", trial: int, method: str, point: Mapping[str, Any]
     check_choice(("method",), method, study.estimators)
     at = at_point(study, point, ("problem.", f"estimators.{method}."))
     rows = data(at, trial, {})
+    follow = _compiled(at, method, _fits if method in study.batch else _path)
     with jax.enable_x64(study.precision == "float64"):
         key = noise.method_key(noise.key_words(jax.random.key(study.seed)), trial)
-        phi, y = jnp.asarray(rows.phi), jnp.asarray(rows.y)
-        if method in study.batch:
-            batch = at.make_batch(method)
-            fits = [batch.fit(phi[:n], y[:n], key) for n in batch.steps]
-            estimates: Mixture = jax.tree.map(lambda *leaves: np.stack(leaves), *fits)
-            return Trajectory(np.asarray(batch.steps), estimates, None, _truth(at, batch.steps))
-        estimator = at.make(method)
-
-        def step(state: Any, row: Any) -> tuple[Any, tuple[Info, Mixture]]:
-            state, info = estimator.step(state, row)
-            return state, (info, estimator.mixture(state))
-
-        start = estimator.init(at.problem.dim, key, study.precision)
-        info, mixture = jax.tree.map(np.asarray, jax.lax.scan(step, start, (phi, y))[1])
-        steps = np.arange(1, study.steps + 1)
+        mixture, info = jax.tree.map(np.asarray, follow(rows.phi, rows.y, key))
+        steps = np.asarray(at.make_batch(method).steps) if info is None else np.arange(1, study.steps + 1)
         return Trajectory(steps, mixture, info, _truth(at, steps))
+
+
+def _drawing(study: "Study", method: str) -> Callable[..., SimulatedRow]:
+    """A function of the number of a trial that draws it."""
+    del method
+    problem, precision = study.problem, study.precision
+
+    def draw(trial: jax.Array) -> SimulatedRow:
+        truth, laws = problem.mixture(precision), problem.laws(precision)
+        key = jax.random.key(study.seed)
+        return simulate(key, truth, problem.regressors(), study.steps, trial=trial, **laws)
+
+    return draw
+
+
+def _path(study: "Study", method: str) -> Callable[..., tuple[Mixture, Info]]:
+    """A function of phi (n, d), y (n,) and a key: a recursive method's estimates, and its labels."""
+
+    def follow(phi: jax.Array, y: jax.Array, key: jax.Array) -> tuple[Mixture, Info]:
+        estimator = study.make(method)
+
+        def step(state: Any, row: Any) -> tuple[Any, tuple[Mixture, Info]]:
+            state, info = estimator.step(state, row)
+            return state, (estimator.mixture(state), info)
+
+        path: tuple[Mixture, Info] = jax.lax.scan(
+            step, estimator.init(study.problem.dim, key, study.precision), (phi, y)
+        )[1]
+        return path
+
+    return follow
+
+
+def _fits(study: "Study", method: str) -> Callable[..., tuple[Mixture, None]]:
+    """A function of phi (n, d), y (n,) and a key: a batch method's fits to its prefixes."""
+
+    def follow(phi: jax.Array, y: jax.Array, key: jax.Array) -> tuple[Mixture, None]:
+        batch = study.make_batch(method)
+        fits = [batch.fit(phi[:n], y[:n], key) for n in batch.steps]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *fits), None
+
+    return follow
+
+
+def _compiled(study: "Study", method: str, make: Callable[..., Callable[..., Any]]) -> Callable[..., Any]:
+    """`make(study, method)` as a program, which all trials of a study at one point share."""
+    key = (study.fingerprint(), tuple(study.functions.values()), method)
+    if key not in _programs:
+        _programs[key] = jax.jit(make(study, method))
+        while len(_programs) > PROGRAMS:
+            _programs.popitem(last=False)
+    program = _programs[key]
+
+    def call(*args: Any) -> Any:
+        with jax.enable_x64(study.precision == "float64"):
+            return program(*args)
+
+    return call
+
+
+PROGRAMS = 16  # of trials kept compiled
+_programs: OrderedDict[tuple[Any, ...], Callable[..., Any]] = OrderedDict()
 
 
 def _truth(study: "Study", steps: Sequence[int] | np.ndarray) -> Mixture:

@@ -10,16 +10,16 @@ MOST = {
     "record": 100_000,  # steps at which statistics are kept
     "block": 10_000_000,  # trials computed together
     "coefficients": 10_000,  # regressors
-    "grid": 10_000_000,  # points
+    "grid": 100_000,  # points
+    "values": 50_000_000,  # points x methods x recorded steps x metrics, each with a dozen statistics
 }
 
 
-def check(record: Any, block: Any, coefficients: Any, grid: Any) -> None:
+def check(record: Any, block: Any, coefficients: Any, grid: Any, estimators: Any, metrics: Any) -> None:
     """Raise StudyError if a study is too large in any way that can be told from its declaration."""
     for name, value in (("record", record), ("block", block)):
-        count = len(value) if isinstance(value, Sequence) else value
-        if isinstance(count, int) and count > MOST[name]:
-            raise StudyError((name,), f"{name} must be at most {MOST[name]:,}, not {count:,}")
+        if _count(value) > MOST[name]:
+            raise StudyError((name,), f"{name} must be at most {MOST[name]:,}, not {_count(value):,}")
     width = max((len(x) for x in _sequences(coefficients)), default=0)
     if width > MOST["coefficients"]:
         reason = f"problem.coefficients: at most {MOST['coefficients']:,} regressors, not {width:,}"
@@ -28,6 +28,17 @@ def check(record: Any, block: Any, coefficients: Any, grid: Any) -> None:
     points = sum(_points(part) for part in parts if isinstance(part, Mapping))
     if points > MOST["grid"]:
         raise StudyError(("grid",), f"grid must have at most {MOST['grid']:,} points, not {points:,}")
+    values = max(1, points) * _count(record) * _count(estimators) * _count(metrics)
+    if values > MOST["values"]:
+        of = "grid points x methods x recorded steps x metrics"
+        raise StudyError((), f"study: {of} must be at most {MOST['values']:,}, not {values:,}")
+
+
+def _count(value: Any) -> int:
+    """How many a number, a list or a table declares; one where it is something else."""
+    if isinstance(value, Sequence | Mapping) and not isinstance(value, str):
+        return len(value)
+    return value if isinstance(value, int) else 1
 
 
 def _sequences(coefficients: Any) -> Iterator[Sequence[Any]]:

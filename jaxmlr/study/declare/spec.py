@@ -98,7 +98,8 @@ class Study:
         if not isinstance(self.problem, Mapping | Problem):
             raise StudyError(("problem",), f"problem must be a table, not {self.problem!r}")
         declared = self.problem if isinstance(self.problem, Mapping) else vars(self.problem)
-        sizes.check(self.record, self.block, plain_or_same(declared.get("coefficients")), self.grid)
+        coefficients = plain_or_same(declared.get("coefficients"))
+        sizes.check(self.record, self.block, coefficients, self.grid, self.estimators, self.metrics)
         if isinstance(self.problem, Mapping):
             object.__setattr__(self, "problem", from_table(("problem",), Problem, self.problem))
         self._check_fields()

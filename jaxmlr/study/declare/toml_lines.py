@@ -1,5 +1,7 @@
 """The line of every key of a TOML file, so that an error about a value can name it."""
 
+import bisect
+import re
 import tomllib
 from collections.abc import Mapping
 
@@ -23,6 +25,7 @@ class _Document:
     def __init__(self, text: str):
         self.lines: dict[Path, int] = {}
         self._text, self._at = text.replace("\r\n", "\n"), 0
+        self._ends = [end.start() for end in re.finditer("\n", self._text)]
         self._tables: dict[Path, int] = {}  # arrays of tables: how many tables each has so far
         table: Path = ()
         while self._skip(" \t\n"):
@@ -122,4 +125,4 @@ class _Document:
         self.lines.setdefault(path, self._line(self._at))
 
     def _line(self, at: int) -> int:
-        return self._text.count("\n", 0, at) + 1
+        return bisect.bisect_left(self._ends, at) + 1

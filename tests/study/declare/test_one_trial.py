@@ -66,6 +66,21 @@ def test_a_trajectory_ends_where_the_study_does(results, method):
     assert (None if path.info is None else path.info.label.shape) == labels
 
 
+@pytest.mark.parametrize("method", ["two", "fit"])
+def test_trials_share_a_compiled_program(method, caplog):
+    declared = study(seed=9)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        first = declared.trajectory(1, method, **POINT)
+        assert [line for line in caplog.messages if "Compiling" in line]
+        caplog.clear()
+        other = study(seed=9).trajectory(2, method, **POINT)
+    assert not [line for line in caplog.messages if "Compiling" in line]
+    assert (first.mixture.coefficients[-1] != other.mixture.coefficients[-1]).all()
+    np.testing.assert_array_equal(
+        declared.trajectory(1, method, **POINT).mixture.coefficients, first.mixture.coefficients
+    )
+
+
 def test_a_method_may_have_another_number_of_components(results):
     three = results.sel(estimator="three")
     for metric in ("coefficient_error", "misclassification", "scale"):
