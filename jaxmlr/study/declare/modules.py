@@ -26,12 +26,16 @@ _folders: set[FilePath] = set()  # of the studies whose modules this process has
 def admit(table: Mapping[str, Any], folder: FilePath) -> None:
     """Import what a study's table names from the study's folder; refuse what is neither there nor installed.
 
+    Python's standard library is not: what it runs, a study's own module has to run.
+
     Raises:
       StudyError: a module lies elsewhere, or another one of its name is in the way.
     """
     own = {each.resolve() for each in (folder, *_recorded(folder))}
     for path, name in _named((), table):
         top = name.partition(":")[0].partition(".")[0]
+        if top in sys.stdlib_module_names:  # os:system takes a command line, and is no method
+            raise StudyError(path, f"{dotted(path)}: {name!r} is in Python's standard library")
         mine = next((each for each in own if PathFinder.find_spec(top, [str(each)])), None)
         if mine is not None and top not in sys.modules:
             _import(top, mine)

@@ -64,6 +64,20 @@ def test_a_module_of_the_current_folder_is_refused_and_not_run(tmp_path, no_trac
     assert Study.from_toml(file).metric_names == ("weight",)
 
 
+def test_the_standard_library_is_refused_and_not_run(tmp_path):
+    traces = tmp_path / "traces"
+    process = {"kind": "os:system", "command": f"touch {traces}"}
+    for changes in (
+        {"problem": TABLE["problem"] | {"process": process}},
+        {"estimators": {"two": {"method": "builtins:eval"}}},
+        {"metrics": ["os.path:join"]},
+    ):
+        (tmp_path / "study.toml").write_text(tomli_w.dumps(TABLE | changes))
+        with pytest.raises(StudyError, match="is in Python's standard library"):
+            Study.from_toml(tmp_path / "study.toml")
+    assert not traces.exists()
+
+
 def test_a_module_of_another_study_is_refused(tmp_path, no_traces):
     Study.from_toml(written(placed(tmp_path / "c", "own_shared"), "own_shared"))
     with pytest.raises(StudyError, match="neither the study's folder"):
