@@ -199,8 +199,6 @@ class Program:
         self.trace_seconds = 0.0
         with jax.enable_x64(study.precision == "float64"):
             self._cells = [self._compile(cell) for cell in self._plan.cells]
-        if device.platform == "cpu":
-            self._check_memory()
 
     def of(self, study: Study, chosen: Chosen | None = None) -> "Program":
         """The program of a study of the same structure: the same code, with its own numbers."""
@@ -216,14 +214,16 @@ class Program:
         args = self._first(0), points, self._numbers
         run, seconds = compiled(block_of(self._study, cell), self._device, *args)
         self.trace_seconds += seconds
+        if self._device.platform == "cpu":
+            self._check_memory(_bytes_of(run))
         return run, points
 
-    def _check_memory(self) -> None:
+    def _check_memory(self, needed: int) -> None:
         """Raise MemoryError before the system kills a process that asks for more than it has."""
         there = host.memory()
-        if there is not None and self.memory > there:
-            needed = f"a block of {self._study.block_size:,} trials needs {self.memory / 2**20:,.0f} MiB"
-            raise MemoryError(f"{needed}, of {there / 2**20:,.0f} MiB that there are")
+        if there is not None and needed > there:
+            what = f"a block of {self._study.block_size:,} trials needs {needed / 2**20:,.0f} MiB"
+            raise MemoryError(f"{what}, of {there / 2**20:,.0f} MiB that there are")
 
     def _first(self, trial: int) -> jax.Array:
         return jax.device_put(np.int32(trial), self._device)
@@ -231,8 +231,7 @@ class Program:
     @property
     def memory(self) -> int:
         """Bytes that the largest of the programs holds while it runs."""
-        analyses = [run.memory_analysis() for run, _ in self._cells]
-        return max((m.temp_size_in_bytes + m.output_size_in_bytes for m in analyses if m), default=0)
+        return max((_bytes_of(run) for run, _ in self._cells), default=0)
 
     def __call__(self, first: int) -> Values:
         """Metrics, and `finite`, of a block: estimator -> metric -> (rows, records, trials)."""
@@ -257,6 +256,11 @@ class Program:
                 for metric in computed[0][ORACLE]
             }
         return values
+
+
+def _bytes_of(run: jax.stages.Compiled) -> int:
+    analysis = run.memory_analysis()
+    return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes) if analysis else 0
 
 
 def points_of(study: Study, cell: Cell, device: jax.Device) -> Points:
