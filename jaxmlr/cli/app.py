@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -193,6 +194,7 @@ app.command()(warm)
 
 
 @app.command()
+@dialect.reads("dates")
 def stream(
     response: Annotated[str, typer.Option(metavar="COLUMN", help="What to explain, by all other columns.")],
     method: Annotated[str, typer.Option(help="A recursive method.")] = registry.RECOMMENDED["lines"],
@@ -209,13 +211,8 @@ def stream(
         list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Any other of the method.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the start.")] = 0,
-    separator: dialect.Separator = None,
-    decimal: dialect.Decimal = None,
-    thousands: dialect.Thousands = None,
-    encoding: dialect.Encoding = None,
-    comment: dialect.Comment = None,
-    skip_rows: dialect.SkipRows = None,
-    missing: dialect.Missing = None,
+    *,
+    written: Mapping[str, Any],
 ) -> None:
     """Answer rows as they come: tail -f feed.csv | jaxmlr stream --response y --state FILE.
 
@@ -228,9 +225,8 @@ def stream(
     from jaxmlr.cli import stream
     from jaxmlr.fitting.tables.dialect import Reading
 
-    reading = Reading(separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()))
     options = key_values("--option", settings) | ({} if forgetting is None else {"forgetting": forgetting})
-    stream.stream(method, response, components, state, every, kind, seed, options, reading)
+    stream.stream(method, response, components, state, every, kind, seed, options, Reading(**written))
 
 
 @app.command()

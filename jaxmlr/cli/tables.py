@@ -1,8 +1,9 @@
 """The commands `fit`, `predict` and `warm` and their options; what they do is imported when they run."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import typer
@@ -15,6 +16,7 @@ from jaxmlr.fitting import methods
 from jaxmlr.fitting.terminal import say
 
 
+@dialect.reads()
 def fit(
     data: Annotated[
         str,
@@ -83,14 +85,8 @@ def fit(
         Path | None, typer.Option(metavar="FILE", help="Write the coefficients as a table for LaTeX.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the random starts.")] = 0,
-    separator: dialect.Separator = None,
-    decimal: dialect.Decimal = None,
-    thousands: dialect.Thousands = None,
-    encoding: dialect.Encoding = None,
-    comment: dialect.Comment = None,
-    skip_rows: dialect.SkipRows = None,
-    missing: dialect.Missing = None,
-    dates: dialect.Dates = False,
+    *,
+    written: Mapping[str, Any],
 ) -> None:
     """Fit a mixture of linear regressions to a table, in 64 bits on the CPU.
 
@@ -109,9 +105,6 @@ def fit(
         from jaxmlr.fitting.tables.weights import Weights
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
-    reading = Reading(
-        separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
-    )
     what = command.Asked(
         data=data,
         response=response,
@@ -120,7 +113,7 @@ def fit(
         method=method,
         criterion=criterion,
         seed=seed,
-        reading=reading,
+        reading=Reading(**written),
         weights=None if weights is None else Weights(weights, weights_are),
         terms=Terms(group, concomitant, known_labels),
         options=key_values("--option", settings),
@@ -128,6 +121,7 @@ def fit(
     command.fit(what, out, kind, as_json, latex)
 
 
+@dialect.reads()
 def predict(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="The folder of `jaxmlr fit --out`, or its model.json.")
@@ -146,14 +140,8 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Ends in .csv or .parquet; else printed."),
     ] = None,
-    separator: dialect.Separator = None,
-    decimal: dialect.Decimal = None,
-    thousands: dialect.Thousands = None,
-    encoding: dialect.Encoding = None,
-    comment: dialect.Comment = None,
-    skip_rows: dialect.SkipRows = None,
-    missing: dialect.Missing = None,
-    dates: dialect.Dates = False,
+    *,
+    written: Mapping[str, Any],
 ) -> None:
     """Predict new rows with a saved model.
 
@@ -166,10 +154,7 @@ def predict(
         from jaxmlr.fitting.tables.dialect import Reading
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
-    reading = Reading(
-        separator, decimal, thousands, encoding, comment, skip_rows, tuple(missing or ()), dates
-    )
-    command.predict(model, data, interval, given, out, reading)
+    command.predict(model, data, interval, given, out, Reading(**written))
 
 
 def warm(

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from jaxmlr.cli.settings import Folder, key_values
+from jaxmlr.cli.settings import key_values
 from jaxmlr.fitting.terminal import say
 
 
 def trial(
-    folder: Folder,
+    source: Annotated[
+        Path, typer.Argument(metavar="DIR|STUDY.toml", help="Folder of a study's results, or its file.")
+    ],
     number: Annotated[int, typer.Argument(metavar="TRIAL", help="Index of the trial, from 0.")],
     method: Annotated[
         list[str] | None, typer.Option(help="Estimator to follow, once for each; all by default.")
@@ -22,7 +24,9 @@ def trial(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Table, .csv or .parquet; the picture is beside."),
+        typer.Option(
+            metavar="FILE", help="Table, .csv or .parquet, the picture beside; by default in DIR, or here."
+        ),
     ] = None,
 ) -> None:
     """Write the data and the estimates of one trial, and draw q, coefficients and labels over n.
@@ -34,11 +38,12 @@ def trial(
     """
     from jaxmlr.study import Study
 
-    source = folder / "study.toml"
-    if not source.is_file():
-        raise ValueError(f"{folder} holds no study; `jaxmlr run STUDY.toml --out {folder}` makes one")
-    study, point = Study.from_toml(source), key_values("--select", select)
-    path = out or folder / f"trial-{number}.csv"
+    file = source / "study.toml" if source.is_dir() else source
+    if not file.is_file():
+        folder = source if source.is_dir() else "DIR"
+        raise ValueError(f"{source} holds no study; `jaxmlr run STUDY.toml --out {folder}` makes one")
+    study, point = Study.from_toml(file), key_values("--select", select)
+    path = out or (source if source.is_dir() else Path()) / f"trial-{number}.csv"
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(f"FILE must end in .csv or .parquet, not {path}")
     names = method or list(study.estimators)

@@ -42,6 +42,17 @@ def test_a_trial_is_a_table_and_a_picture(folder, call):
     assert "trial-3.csv" in printed.replace("\n", "")
 
 
+def test_a_study_that_has_not_been_run_has_trials_too(folder, call, monkeypatch):
+    monkeypatch.chdir(folder)
+    arguments = (3, "--select", "problem.p=0.6", "--method", "em")
+    assert call("trial", folder, *arguments, "--out", folder / "of-folder.csv")[0] == 0
+    assert call("trial", folder / "study.toml", *arguments)[0] == 0
+    pd.testing.assert_frame_equal(pd.read_csv("trial-3.csv"), pd.read_csv("of-folder.csv"))
+    status, _, errors = call("trial", folder / "absent", 3)
+    assert status == 2
+    assert "holds no study" in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
