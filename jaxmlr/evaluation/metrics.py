@@ -13,24 +13,72 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlr.evaluation import diagnostics
+from jaxmlr.estimator import Info
+from jaxmlr.evaluation import diagnostics, theory
 from jaxmlr.mixture import Mixture
 
 
+class Running(NamedTuple):
+    """A metric that is a mean over the observations, of what a method said of each before it learnt it.
+
+    A stream is added up observation by observation, in a state of fixed size; a fit has all rows at once.
+
+    Fields:
+      start: `start(components, dtype) -> state`.
+      add: `add(state, info, label, seen) -> state` with one observation and its true label; `seen`, whether
+        its response is observed, is None where all are.
+      mean: `mean(state, n, estimate, truth) -> ()` of n observed ones.
+      of_rows: `of_rows(info, label, estimate, truth) -> (n,)`, what the mean is of, in arrays of n rows.
+    """
+
+    start: Callable[[int, Any], Any]
+    add: Callable[[Any, Info, jax.Array, jax.Array | None], Any]
+    mean: Callable[[Any, jax.Array, Mixture, Mixture], jax.Array]
+    of_rows: Callable[[Info, jax.Array, Mixture, Mixture], jax.Array]
+
+
+class Limit(NamedTuple):
+    """What a method that knows everything reaches of a metric; one of `mean`, `bound` and `constant`.
+
+    Fields:
+      label: what pictures call it.
+      mean: `mean(truth, phi) -> ()` of one observation; the limit is the mean of it over the observations.
+      bound: `bound(information, components) -> ()` of the Fisher information in them about the coefficients,
+        in NumPy; see `theory.cramer_rao`.
+      constant: `constant(truth) -> ()`, the same for every n.
+      normal: whether it holds for normal noise only.
+      drifting: why there is none where the truth drifts; empty where there is.
+    """
+
+    label: str = "theory"
+    mean: Callable[[Mixture, jax.Array], jax.Array] | None = None
+    bound: Callable[[np.ndarray, int], np.ndarray] | None = None
+    constant: Callable[[Mixture], jax.Array] | None = None
+    normal: bool = True
+    drifting: str = ""
+
+
 class Metric(NamedTuple):
-    """All that is known of a metric: to add one that an estimate alone decides is to add a record.
+    """All that is known of a metric: to add one is to add a record.
+
+    What it is, is one of `of`, `running` and `excess_of`; a metric without any is a diagnostic of streams.
 
     Fields:
       name: what it is called in studies.
       long_name: what it is, in a line.
       heading: of its column in tables and of its panel in pictures; empty where they do not show it.
-      of: `of(estimate, truth) -> ()` of the mixture after n observations; None where it is no function of
-        that alone but a running mean, an excess of one, or a diagnostic.
+      of: `of(estimate, truth) -> ()` of the mixture after n observations.
+      running: how it is a mean over the observations.
       excess_of: the running mean that it is above the true coefficients' on the same data.
+      limit: what it is compared with; None where there is nothing.
+      matched: whether it takes the estimated components to be matched with the true ones.
+      of_labels: whether it takes the true labels.
+      components: the number that it is defined for; None for any.
       label: the heading in pictures, with mathematics; empty where it is the heading.
-      limit: what its theoretical limit is called in pictures.
+      panel: of the standard picture; of several metrics in one the last of `METRICS` is drawn. 0 for none.
       banded: whether pictures show the median and quantiles rather than the mean.
       logarithmic: whether it is drawn on a logarithmic axis.
+      lowest: lower end of its axis in pictures.
       units: of its values.
     """
 
@@ -38,11 +86,17 @@ class Metric(NamedTuple):
     long_name: str
     heading: str = ""
     of: Callable[[Mixture, Mixture], jax.Array] | None = None
+    running: Running | None = None
     excess_of: str | None = None
+    limit: Limit | None = None
+    matched: bool = False
+    of_labels: bool = False
+    components: int | None = None
     label: str = ""
-    limit: str = "theory"
+    panel: int = 0
     banded: bool = False
     logarithmic: bool = True
+    lowest: float | None = None
     units: str = "1"
 
 
@@ -127,6 +181,50 @@ def scale(mixture: Mixture) -> jax.Array:
     return 1 / jnp.abs(mixture.weights[0] - mixture.weights[1])
 
 
+def _nan(estimate: Mixture) -> jax.Array:
+    return jnp.full((), jnp.nan, estimate.coefficients.dtype)
+
+
+def _confusion(components: int, dtype: Any) -> jax.Array:
+    del dtype
+    return jnp.zeros((components, components), jnp.int32)
+
+
+def _confused(confusion: jax.Array, info: Info, label: jax.Array, seen: jax.Array | None) -> jax.Array:
+    index = jnp.arange(confusion.shape[0], dtype=jnp.int32)
+    pair = (index == info.label)[:, None] & (index == label)[None, :]
+    return confusion + (pair if seen is None else pair & seen).astype(jnp.int32)
+
+
+def _misclassification(confusion: jax.Array, n: jax.Array, estimate: Mixture, truth: Mixture) -> jax.Array:
+    del n  # the table holds it
+    if not comparable(estimate, truth):
+        return _nan(estimate)
+    order = matching(estimate.coefficients, truth.coefficients)
+    return wrong_fraction(confusion, order).astype(estimate.coefficients.dtype)
+
+
+def _wrong_rows(info: Info, label: jax.Array, estimate: Mixture, truth: Mixture) -> jax.Array:
+    dtype = info.residual.dtype
+    if not comparable(estimate, truth):
+        return jnp.full(label.shape, jnp.nan, dtype)
+    order = matching(estimate.coefficients, truth.coefficients)
+    return (info.label != order[label]).astype(dtype)
+
+
+def _added(total: tuple[jax.Array, jax.Array], term: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Compensated sum (Kahan 1965): a float32 sum would stop growing after 10^7 terms."""
+    corrected = term + total[1]
+    summed = total[0] + corrected
+    return summed, corrected - (summed - total[0])
+
+
+def _squares(total: Any, info: Info, label: jax.Array, seen: jax.Array | None) -> Any:
+    del label
+    square = info.residual * info.residual
+    return _added(total, square if seen is None else jnp.where(seen, square, 0))
+
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -134,57 +232,94 @@ METRICS: Mapping[str, Metric] = {
             "coefficient_error",
             "root mean squared error of the coefficients, in the best order",
             "coefficient error",
-            lambda estimate, truth: (
+            of=lambda estimate, truth: (
                 coefficient_error(estimate, truth) if comparable(estimate, truth) else _nan(estimate)
             ),
-            limit="Cramér-Rao bound",
+            limit=Limit(
+                "Cramér-Rao bound",
+                bound=theory.cramer_rao,
+                drifting="coefficients that drift have no Cramér-Rao bound",
+            ),
+            matched=True,
+            panel=1,
             banded=True,
         ),
-        Metric("misclassification", "fraction of wrong labels up to n", "misclassification"),
+        Metric(
+            "misclassification",
+            "fraction of wrong labels up to n",
+            "misclassification",
+            running=Running(_confusion, _confused, _misclassification, _wrong_rows),
+            limit=Limit(mean=theory.least_misclassification),
+            matched=True,
+            of_labels=True,
+            panel=2,
+        ),
         Metric(
             "within_cluster_error",
             "mean squared distance to the nearest line up to n",
             "within-cluster error",
+            running=Running(
+                lambda components, dtype: (jnp.zeros((), dtype), jnp.zeros((), dtype)),
+                _squares,
+                lambda total, n, estimate, truth: (total[0] + total[1]) / n.astype(total[0].dtype),
+                lambda info, label, estimate, truth: info.residual * info.residual,
+            ),
+            limit=Limit(mean=theory.within_cluster_error),
+            panel=3,
         ),
         Metric(
             "excess_misclassification",
             "fraction of wrong labels above that of the true coefficients on the same data",
             "excess misclass.",
-            label="misclassification above the optimum",
             excess_of="misclassification",
+            matched=True,
+            of_labels=True,
+            label="misclassification above the optimum",
+            panel=2,
+            lowest=1e-5,
         ),
         Metric(
             "excess_within_cluster_error",
             "within-cluster error above that of the true coefficients, same data",
             "excess within-cl.",
-            label="within-cluster error above the optimum",
             excess_of="within_cluster_error",
+            label="within-cluster error above the optimum",
+            panel=3,
         ),
         Metric(
             "scale",
             "q, the estimate of 1 / |2p - 1|",
             "scale q",
-            lambda estimate, truth: scale(estimate) if estimate.weights.shape == (2,) else _nan(estimate),
+            of=lambda estimate, truth: scale(estimate) if estimate.weights.shape == (2,) else _nan(estimate),
+            limit=Limit("true $q$", constant=scale, normal=False),
+            components=2,
             label="scale $q$",
-            limit="true $q$",
+            panel=3,
             banded=True,
             logarithmic=False,
+            lowest=0.9,
         ),
         *(Metric(name, text) for name, text in diagnostics.LONG_NAMES.items()),
     )
 }
-EXCESS = tuple(name for name, metric in METRICS.items() if metric.excess_of)
-CUMULATIVE = tuple(METRICS[name].excess_of or "" for name in EXCESS)
+
+
+def running_means(wanted: Iterable[str]) -> dict[str, Running]:
+    """The running means that metrics of these names are, or are the excess of, in the order of `METRICS`."""
+    needed = {METRICS[name].excess_of or name for name in wanted if name in METRICS}
+    return {name: metric.running for name, metric in METRICS.items() if name in needed and metric.running}
+
+
+def excesses(wanted: Iterable[str]) -> dict[str, str]:
+    """The metrics of these names that are excesses, and the running mean that each is the excess of."""
+    means = {name: METRICS[name].excess_of for name in wanted if name in METRICS}
+    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def record(name: str) -> Metric:
     """All that is known of a metric; of one that is not this package's, its name."""
     words = name.replace("_", " ")
     return METRICS.get(name) or Metric(name, words, words)
-
-
-def _nan(estimate: Mixture) -> jax.Array:
-    return jnp.full((), jnp.nan, estimate.coefficients.dtype)
 
 
 def of_estimate(

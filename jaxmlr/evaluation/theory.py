@@ -17,12 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr.data.drifts import Drift
-from jaxmlr.data.simulate import SimulatedRow
-from jaxmlr.evaluation.tracking import Tracker
 from jaxmlr.mixture import Mixture
 
 _NODES = 128
@@ -107,71 +104,6 @@ def line_score(mixture: Mixture, phi: jax.Array, y: jax.Array) -> jax.Array:
     exponent = jnp.log(mixture.weights / jnp.sqrt(variance)) - error * error / (2 * variance)
     likelihood = jnp.exp(exponent - jnp.max(exponent))
     return likelihood / jnp.sum(likelihood) * error / variance
-
-
-def track(
-    mixture: Mixture,
-    metrics: tuple[str, ...],
-    *,
-    symmetric: bool,
-    drift: Drift | None = None,
-    gaps: bool = False,
-) -> Tracker:
-    """Follow along a stream what the limits of `metrics` are made of.
-
-    For the cumulative metrics these are running means of the functions above. For coefficient_error it is
-    `information`, the sum over the stream of (s (x) phi)(s (x) phi)' with s the score at the truth, whose
-    mean over trials is the Fisher information about the stacked coefficients, weights and variances known.
-    Where responses are missing all are those of the observed ones: the means are NaN before the first.
-
-    Args:
-      mixture: the truth.
-      metrics: names out of `metrics.METRICS`.
-      symmetric: whether the model knows that its two lines are opposite; then only beta is unknown.
-      drift: of the truth. What is then to be estimated is no constant: there is no information about it.
-      gaps: whether responses may be NaN, which is not observed.
-    """
-    components = mixture.coefficients.shape[0]
-    running = {"misclassification": least_misclassification, "within_cluster_error": within_cluster_error}
-    running = {name: limit for name, limit in running.items() if name in metrics}
-
-    def init(dim: int, key: jax.Array, dtype: DTypeLike) -> dict[str, jax.Array]:
-        del key
-        state = {name: jnp.zeros((), dtype) for name in running}
-        if gaps:
-            state["observed"] = jnp.zeros((), dtype)
-        if "coefficient_error" in metrics and drift is None:
-            size = dim if symmetric else components * dim
-            state["information"] = jnp.zeros((size, size), dtype)
-        return state
-
-    def step(state: dict[str, jax.Array], n: jax.Array, observation: SimulatedRow) -> dict[str, jax.Array]:
-        phi = observation.phi
-        truth = mixture if drift is None else drift.at(mixture, n)
-        count = n.astype(phi.dtype)
-        seen = jnp.isfinite(observation.y)
-        before = state
-        if gaps:
-            count = state["observed"] + 1
-            state = state | {"observed": count}
-        state = state | {
-            name: state[name] + (limit(truth, phi) - state[name]) / count for name, limit in running.items()
-        }
-        if "information" in state:
-            s = line_score(mixture, phi, observation.y)
-            lines = (s[:1] - s[1:]) if symmetric else s
-            gradient = (lines[:, None] * phi[None, :]).reshape(-1)
-            state["information"] = state["information"] + gradient[:, None] * gradient[None, :]
-        return {name: jnp.where(seen, x, before[name]) for name, x in state.items()} if gaps else state
-
-    def values(state: dict[str, jax.Array], n: jax.Array) -> dict[str, jax.Array]:
-        del n
-        if not gaps:
-            return state
-        means = {name: jnp.where(state["observed"] > 0, state[name], jnp.nan) for name in running}
-        return {name: x for name, x in (state | means).items() if name != "observed"}
-
-    return Tracker(init, step, values)
 
 
 def cramer_rao(information: np.ndarray, components: int) -> np.ndarray:

@@ -11,8 +11,8 @@ from jaxmlr import _check
 from jaxmlr.data.drifts import Drift
 from jaxmlr.data.simulate import SimulatedRow
 from jaxmlr.estimator import Estimator, Info, nearest, plain_step
-from jaxmlr.evaluation import diagnostics
-from jaxmlr.evaluation.metrics import CUMULATIVE, METRICS, comparable, matching, of_estimate, wrong_fraction
+from jaxmlr.evaluation import diagnostics, theory
+from jaxmlr.evaluation.metrics import METRICS, of_estimate, running_means
 from jaxmlr.mixture import Mixture
 
 
@@ -31,11 +31,10 @@ class Tracker(NamedTuple):
 
 
 class _Progress(NamedTuple):
-    """State of an estimator's tracker; what no metric asks for is None."""
+    """State of an estimator's tracker: what the metrics that are asked for need."""
 
     estimate: Any
-    confusion: jax.Array | None  # (K, K) int32
-    squares: tuple[jax.Array, jax.Array] | None  # sum of squared residuals, and what rounding lost of it
+    running: dict[str, Any]  # the state of each running mean
     observed: jax.Array | None = None  # () int32, responses so far; None where none is missing
 
 
@@ -77,7 +76,7 @@ def track(
     """
     for name in metrics:
         _check.choice("metrics", name, tuple(METRICS))
-    wanted = {name.removeprefix("excess_") for name in metrics}
+    wanted = {METRICS[name].excess_of or name for name in metrics}
     watched = wanted & {*diagnostics.METRICS}
     if watched:
         estimator = diagnostics.diagnosed(estimator)
@@ -121,30 +120,26 @@ def _track(
 ) -> Tracker:
     """A tracker of what `take(state, n, row) -> (state, info)` learns."""
     components = truth.coefficients.shape[0]
+    running = running_means(wanted)
 
     def init(dim: int, key: jax.Array, dtype: DTypeLike) -> _Progress:
-        zero = jnp.zeros((), dtype)
         return _Progress(
             start(dim, key, dtype),
-            jnp.zeros((components, components), jnp.int32) if "misclassification" in wanted else None,
-            (zero, zero) if "within_cluster_error" in wanted else None,
+            {name: mean.start(components, dtype) for name, mean in running.items()},
             jnp.zeros((), jnp.int32) if gaps else None,
         )
 
     def step(state: _Progress, n: jax.Array, observation: SimulatedRow) -> _Progress:
         estimate, info = take(state.estimate, n, observation)
-        confusion, squares, observed = state.confusion, state.squares, state.observed
-        seen = jnp.isfinite(observation.y)
-        if confusion is not None:
-            index = jnp.arange(components, dtype=jnp.int32)
-            pair = (index == info.label)[:, None] & (index == observation.label)[None, :]
-            confusion = confusion + (pair & seen if gaps else pair).astype(jnp.int32)
-        if squares is not None:
-            square = info.residual * info.residual
-            squares = _add(squares, jnp.where(seen, square, 0) if gaps else square)
-        if observed is not None:
+        seen = jnp.isfinite(observation.y) if gaps else None
+        means = {
+            name: mean.add(state.running[name], info, observation.label, seen)
+            for name, mean in running.items()
+        }
+        observed = state.observed
+        if observed is not None and seen is not None:
             observed = observed + seen.astype(jnp.int32)
-        return _Progress(estimate, confusion, squares, observed)
+        return _Progress(estimate, means, observed)
 
     def values(state: _Progress, n: jax.Array) -> dict[str, jax.Array]:
         mixture = mixture_of(state.estimate)
@@ -152,32 +147,78 @@ def _track(
         measured = {"finite": jnp.all(jnp.isfinite(mixture.coefficients)).astype(dtype)}
         present = truth if drift is None else drift.at(truth, n)
         measured |= of_estimate(wanted, mixture, present, own)
-        if state.confusion is not None:
-            measured["misclassification"] = jnp.full((), jnp.nan, dtype)
-            if comparable(mixture, truth):
-                order = matching(mixture.coefficients, present.coefficients)
-                measured["misclassification"] = wrong_fraction(state.confusion, order).astype(dtype)
-        if state.squares is not None:
-            measured["within_cluster_error"] = (state.squares[0] + state.squares[1]) / n.astype(dtype)
-        if state.observed is not None:
-            measured |= _of_observed(measured, n, state.observed)
+        observed = n if state.observed is None else state.observed
+        for name, mean in running.items():
+            value = mean.mean(state.running[name], observed, mixture, present)
+            measured[name] = jnp.where(observed > 0, value, jnp.nan) if gaps else value
         return measured
 
     return Tracker(init, step, values)
 
 
-def _of_observed(
-    measured: Mapping[str, jax.Array], n: jax.Array, observed: jax.Array
-) -> dict[str, jax.Array]:
-    """Running means as they are where only some of n responses are observed; NaN where none is."""
-    means = {name: measured[name] for name in CUMULATIVE if name in measured}
-    if (error := means.get("within_cluster_error")) is not None:
-        means["within_cluster_error"] = error * (n.astype(error.dtype) / observed.astype(error.dtype))
-    return {name: jnp.where(observed > 0, x, jnp.nan) for name, x in means.items()}
+def track_limits(
+    mixture: Mixture,
+    metrics: tuple[str, ...],
+    *,
+    symmetric: bool,
+    drift: Drift | None = None,
+    gaps: bool = False,
+) -> Tracker:
+    """Follow along a stream what the limits of `metrics` are made of, by their records.
 
+    A `Limit.mean` is averaged over the stream. For a `Limit.bound` it is the sum over the stream of
+    (s (x) phi)(s (x) phi)' with s the score at the truth, whose mean over trials is the Fisher information
+    about the stacked coefficients, weights and variances known; there is none of a truth that drifts.
+    Where responses are missing all are those of the observed ones: the means are NaN before the first.
 
-def _add(total: tuple[jax.Array, jax.Array], term: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Compensated sum (Kahan 1965): a float32 sum would stop growing after 10^7 terms."""
-    corrected = term + total[1]
-    summed = total[0] + corrected
-    return summed, corrected - (summed - total[0])
+    Args:
+      mixture: the truth.
+      metrics: names out of `metrics.METRICS`.
+      symmetric: whether the model knows that its two lines are opposite; then only beta is unknown.
+      drift: of the truth. What is then to be estimated is no constant: there is no information about it.
+      gaps: whether responses may be NaN, which is not observed.
+
+    Returns:
+      A Tracker whose values are those means and sums, by the names of the metrics.
+    """
+    components = mixture.coefficients.shape[0]
+    limits = {name: limit for name in METRICS if name in metrics and (limit := METRICS[name].limit)}
+    means = {name: limit.mean for name, limit in limits.items() if limit.mean}
+    bounded = [name for name, limit in limits.items() if limit.bound and drift is None]
+
+    def init(dim: int, key: jax.Array, dtype: DTypeLike) -> dict[str, jax.Array]:
+        del key
+        state = {name: jnp.zeros((), dtype) for name in means}
+        if gaps:
+            state["observed"] = jnp.zeros((), dtype)
+        size = dim if symmetric else components * dim
+        return state | {name: jnp.zeros((size, size), dtype) for name in bounded}
+
+    def step(state: dict[str, jax.Array], n: jax.Array, observation: SimulatedRow) -> dict[str, jax.Array]:
+        phi = observation.phi
+        truth = mixture if drift is None else drift.at(mixture, n)
+        count = n.astype(phi.dtype)
+        seen = jnp.isfinite(observation.y)
+        before = state
+        if gaps:
+            count = state["observed"] + 1
+            state = state | {"observed": count}
+        state = state | {
+            name: state[name] + (limit(truth, phi) - state[name]) / count for name, limit in means.items()
+        }
+        if bounded:
+            s = theory.line_score(mixture, phi, observation.y)
+            lines = (s[:1] - s[1:]) if symmetric else s
+            gradient = (lines[:, None] * phi[None, :]).reshape(-1)
+            product = gradient[:, None] * gradient[None, :]
+            state = state | {name: state[name] + product for name in bounded}
+        return {name: jnp.where(seen, x, before[name]) for name, x in state.items()} if gaps else state
+
+    def values(state: dict[str, jax.Array], n: jax.Array) -> dict[str, jax.Array]:
+        del n
+        if not gaps:
+            return state
+        averaged = {name: jnp.where(state["observed"] > 0, state[name], jnp.nan) for name in means}
+        return averaged | {name: state[name] for name in bounded}
+
+    return Tracker(init, step, values)

@@ -115,7 +115,7 @@ def test_the_tracker_is_a_loop_over_the_run(p):
 def test_the_tracker_of_the_truth_counts_what_the_noise_confuses():
     truth = symmetric(jnp.array([1.0, -1.5]), 0.7)
     observed = simulate(jax.random.key(5), truth, processes.gaussian(), 200)
-    tracked = follow(oracle(truth), truth, metrics.CUMULATIVE, observed)
+    tracked = follow(oracle(truth), truth, ("misclassification", "within_cluster_error"), observed)
     line = np.asarray(observed.phi) @ np.array([1.0, -1.5])
     side = np.where(line * np.asarray(observed.y) >= 0, 0, 1)
     n = np.arange(1, 201)
@@ -141,7 +141,7 @@ def test_a_lost_estimate_is_not_finite():
 def test_only_what_is_asked_for_is_kept():
     truth = symmetric(jnp.ones(2), 0.7)
     state = tracking.track(oracle(truth), truth, ("scale",)).init(2, jax.random.key(0), jnp.float64)
-    assert (state.confusion, state.squares) == (None, None)
+    assert (state.running, state.observed) == ({}, None)
 
 
 def test_the_sum_of_squares_goes_on_growing_in_single_precision():
@@ -152,7 +152,7 @@ def test_the_sum_of_squares_goes_on_growing_in_single_precision():
     def sums():
         def step(i, carry):
             naive, total = carry
-            return naive + term, tracking._add(total, term)
+            return naive + term, metrics._added(total, term)
 
         return lax.fori_loop(0, 1000, step, (start, (start, jnp.float32(0))))
 

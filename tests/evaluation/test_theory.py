@@ -13,6 +13,7 @@ from scipy.integrate import quad
 from jaxmlr import Mixture, symmetric
 from jaxmlr.data.simulate import SimulatedRow
 from jaxmlr.evaluation import theory
+from jaxmlr.evaluation.tracking import track_limits
 
 MIXTURES = {
     "symmetric": symmetric(jnp.array([0.8, -0.3]), 0.7, 1.3),
@@ -159,11 +160,11 @@ def test_what_is_not_excited_cannot_be_learnt(matrix):
 
 def test_the_track_is_the_running_mean_and_the_sum_of_score_products():
     mixture = MIXTURES["symmetric"]
-    tracker = theory.track(mixture, ("misclassification", "coefficient_error", "scale"), symmetric=True)
+    tracker = track_limits(mixture, ("misclassification", "coefficient_error", "scale"), symmetric=True)
     rng = np.random.default_rng(2)
     phi, y = rng.normal(size=(20, 2)), rng.normal(size=20)
     state = tracker.init(2, jax.random.key(0), jnp.float64)
-    assert set(state) == {"misclassification", "information"}
+    assert set(state) == {"misclassification", "coefficient_error"}
     step = jax.jit(tracker.step)
     for n in range(20):
         seen = SimulatedRow(jnp.asarray(phi[n]), jnp.asarray(y[n]), jnp.int32(0))
@@ -173,7 +174,9 @@ def test_the_track_is_the_running_mean_and_the_sum_of_score_products():
     np.testing.assert_allclose(values["misclassification"], np.mean(limits), rtol=1e-12)
     scores = [theory.line_score(mixture, jnp.asarray(f), jnp.asarray(t)) for f, t in zip(phi, y, strict=True)]
     gradients = [float(s[0] - s[1]) * row for s, row in zip(scores, phi, strict=True)]
-    np.testing.assert_allclose(values["information"], sum(np.outer(g, g) for g in gradients), rtol=1e-11)
+    np.testing.assert_allclose(
+        values["coefficient_error"], sum(np.outer(g, g) for g in gradients), rtol=1e-11
+    )
 
 
 @pytest.mark.parametrize("name", MIXTURES)

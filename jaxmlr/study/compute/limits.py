@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr._xla.lanes.transform import lanes
-from jaxmlr.evaluation import metrics, theory
+from jaxmlr.evaluation.metrics import METRICS, Limit
+from jaxmlr.evaluation.tracking import track_limits
 from jaxmlr.study.compute.numbers import numbers
 from jaxmlr.study.compute.plan import Cell, plan
 from jaxmlr.study.compute.program import (
@@ -33,6 +34,12 @@ _runs: OrderedDict[Any, list[jax.stages.Compiled]] = OrderedDict()
 _lock = threading.Lock()
 
 
+def limits_of(study: Study) -> dict[str, Limit]:
+    """The limits of the study's metrics, where there are any."""
+    limits = {name: METRICS[name].limit for name in study.metric_names if name in METRICS}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
 def _limits(study: Study, points: Points, numbers: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """What the limits are made of, averaged over the first trials: name -> (P, records, ...)."""
     study = study.at(numbers)
@@ -42,15 +49,15 @@ def _limits(study: Study, points: Points, numbers: Mapping[str, jax.Array]) -> d
         at_point = study.at(points["problem"])
         truth = at_point.problem.mixture(study.precision)
         without = without_limit(vars(at_point.problem))
-        names = tuple(name for name in study.metric_names if name not in without)
+        limited = {name: limit for name, limit in limits_of(study).items() if name not in without}
         drift, gaps = at_point.problem.drifting(), at_point.problem.gaps
-        tracker = theory.track(truth, names, symmetric=at_point.problem.symmetric, drift=drift, gaps=gaps)
+        symmetric = at_point.problem.symmetric
+        tracker = track_limits(truth, tuple(limited), symmetric=symmetric, drift=drift, gaps=gaps)
         values = lanes(lambda trial: follow_trial(at_point, {"limit": tracker}, trial)["limit"])(trials)
         mean = jnp.nanmean if gaps else jnp.mean  # over the trials of which a response has been seen
         means = {name: mean(x, axis=0) for name, x in values.items()}
-        if "scale" in names:
-            means["scale"] = jnp.broadcast_to(metrics.scale(truth), (len(study.recorded),))
-        return means
+        constants = {name: limit.constant(truth) for name, limit in limited.items() if limit.constant}
+        return means | {name: jnp.broadcast_to(x, (len(study.recorded),)) for name, x in constants.items()}
 
     return everywhere(at, points)
 
@@ -99,9 +106,10 @@ def limits(study: Study, device: jax.Device) -> Callable[[], dict[str, np.ndarra
             for name in computed[0]
             if all(name in table for table in computed)
         }
-        if "information" in reference:
-            shares = 1 if study.problem.symmetric else len(study.problem.weights)
-            reference["coefficient_error"] = theory.cramer_rao(reference.pop("information"), shares)
+        shares = 1 if study.problem.symmetric else len(study.problem.weights)
+        bounds = {name: limit.bound for name, limit in limits_of(study).items() if limit.bound}
+        for name in bounds.keys() & reference.keys():
+            reference[name] = bounds[name](reference[name], shares)
         return reference
 
     return compute

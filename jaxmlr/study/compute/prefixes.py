@@ -91,28 +91,22 @@ def _measured(study: Study, mixture: Mixture, data: SimulatedRow) -> dict[str, j
     values |= metrics.of_estimate(wanted, mixture, last, measured.own(study.metrics))
     # Diagnostics are of streams.
     values |= {name: nan for name in wanted if name in diagnostics.METRICS}
-    for name in metrics.CUMULATIVE:
-        excess = f"excess_{name}"
-        if name in wanted or excess in wanted:
-            gaps = problem.gaps
-            own = _cumulative(name, mixture.lines(data.phi), mixture, last, data, gaps=gaps)
-            oracle = _cumulative(name, lines, last, last, data, gaps=gaps)
-            values |= {key: x for key, x in ((name, own), (excess, own - oracle)) if key in wanted}
-    return values
+    means, own_lines, gaps = metrics.running_means(wanted), mixture.lines(data.phi), problem.gaps
+    fitted = {name: _mean(x, own_lines, mixture, last, data, gaps=gaps) for name, x in means.items()}
+    optimum = {name: _mean(x, lines, last, last, data, gaps=gaps) for name, x in means.items()}
+    values |= {name: fitted[mean] - optimum[mean] for name, mean in metrics.excesses(wanted).items()}
+    return values | {name: x for name, x in fitted.items() if name in wanted}
 
 
-def _cumulative(
-    name: str, lines: jax.Array, mixture: Mixture, truth: Mixture, data: SimulatedRow, *, gaps: bool
+def _mean(
+    running: metrics.Running,
+    lines: jax.Array,
+    mixture: Mixture,
+    truth: Mixture,
+    data: SimulatedRow,
+    *,
+    gaps: bool,
 ) -> jax.Array:
-    """A metric of labels, or of residuals, by the nearest of lines (n, K); shape ()."""
-    info = jax.vmap(nearest)(lines, data.y)
-
-    def mean(x: jax.Array) -> jax.Array:
-        return jnp.mean(x, where=jnp.isfinite(data.y)) if gaps else jnp.mean(x)
-
-    if name == "within_cluster_error":
-        return mean(info.residual * info.residual)
-    if not metrics.comparable(mixture, truth):
-        return jnp.full((), jnp.nan, data.y.dtype)
-    order = metrics.matching(mixture.coefficients, truth.coefficients)
-    return mean((info.label != order[data.label]).astype(data.y.dtype))
+    """A running mean over all rows, labelled by the nearest of lines (n, K); shape ()."""
+    of_rows = running.of_rows(jax.vmap(nearest)(lines, data.y), data.label, mixture, truth)
+    return jnp.mean(of_rows, where=jnp.isfinite(data.y)) if gaps else jnp.mean(of_rows)

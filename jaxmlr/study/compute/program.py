@@ -66,15 +66,10 @@ def follow_trial(
     return recorded
 
 
-def cumulative_metrics(study: Study) -> tuple[str, ...]:
-    """The running means that the study's metrics are made of."""
-    wanted = study.metric_names
-    return tuple(name for name in metrics.CUMULATIVE if name in wanted or f"excess_{name}" in wanted)
-
-
 def trackers_of(study: Study, methods: Mapping[str, Estimator]) -> dict[str, Tracker]:
     """What follows every method, and the oracle where a metric is measured against it."""
-    truth, cumulative = study.problem.mixture(study.precision), cumulative_metrics(study)
+    truth = study.problem.mixture(study.precision)
+    cumulative = tuple(metrics.running_means(study.metric_names))
     drift, gaps, own = study.problem.drifting(), study.problem.gaps, measured.own(study.metrics)
     wanted = tuple(name for name in study.metric_names if name not in own)
     trackers = {
@@ -91,11 +86,11 @@ def _trial(
     study: Study, trackers: Mapping[str, Tracker], trial: jax.Array
 ) -> dict[str, dict[str, jax.Array]]:
     """Metrics of every method, and of the oracle on the same data, in one trial at one problem."""
-    wanted, cumulative = study.metric_names, cumulative_metrics(study)
+    wanted, cumulative = study.metric_names, metrics.running_means(study.metric_names)
     values = follow_trial(study, trackers, trial)
     for key in [key for key in trackers if key != ORACLE]:
-        for metric in cumulative:
-            values[key][f"excess_{metric}"] = values[key][metric] - values[ORACLE][metric]
+        for excess, mean in metrics.excesses(wanted).items():
+            values[key][excess] = values[key][mean] - values[ORACLE][mean]
         values[key] = {m: values[key][m] for m in (*wanted, "finite")}
     if cumulative:
         values[ORACLE] = {metric: values[ORACLE][metric] for metric in (*cumulative, "finite")}
@@ -129,7 +124,7 @@ def _streamed(
     for key in varied:
         own: dict[str, int | None] = {other: 0 if other == key else None for other in options}
         outputs = {other: own[other] for other in variants}
-        oracle = {ORACLE: None} if cumulative_metrics(study) else {}
+        oracle = {ORACLE: None} if metrics.running_means(study.metric_names) else {}
         run = jax.vmap(run, in_axes=(own,), out_axes=outputs | oracle)
     values: Values = run(options)
     return {

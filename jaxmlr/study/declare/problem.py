@@ -16,24 +16,27 @@ from jaxmlr.data.labels import LabelModel
 from jaxmlr.data.processes import Process
 from jaxmlr.data.recorded import digest_of
 from jaxmlr.data.simulate import Stream, stream
+from jaxmlr.evaluation.metrics import METRICS
 from jaxmlr.mixture import Mixture
 from jaxmlr.study.declare import check, resolve
 from jaxmlr.study.declare.errors import StudyError, blamed_on
 from jaxmlr.study.declare.paths import check_numbers
 
-LIMITED = ("coefficient_error", "misclassification", "within_cluster_error")  # metrics with a limit
-
 
 def without_limit(problem: Mapping[str, Any]) -> dict[str, str]:
     """Metrics whose limit is not known for the problem of this table, and why."""
+    limits = {name: metric.limit for name, metric in METRICS.items() if metric.limit}
     if problem["process"].get("responses"):
-        return dict.fromkeys((*LIMITED, "scale"), "the responses are recorded")
+        return dict.fromkeys(limits, "the responses are recorded")
     if problem.get("labels") is not None:
-        return dict.fromkeys((*LIMITED, "scale"), "it is known where labels is left out")
+        return dict.fromkeys(limits, "it is known where labels is left out")
+    reasons = {}
     if problem.get("noise") is not None:
-        return dict.fromkeys(LIMITED, "it is known where noise is left out")
-    drifts = problem.get("drift") is not None
-    return {"coefficient_error": "coefficients that drift have no Cramér-Rao bound"} if drifts else {}
+        normal = [name for name, limit in limits.items() if limit.normal]
+        reasons = dict.fromkeys(normal, "it is known where noise is left out")
+    if problem.get("drift") is not None:
+        reasons |= {name: limit.drifting for name, limit in limits.items() if limit.drifting}
+    return reasons
 
 
 @dataclasses.dataclass(frozen=True)

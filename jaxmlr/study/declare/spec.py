@@ -34,7 +34,6 @@ from jaxmlr.study.declare.problem import Problem
 from jaxmlr.study.declare.schedule import log_spaced
 
 SMALL = 10**6  # observations of one method at one grid point
-LABELS = ("misclassification", "excess_misclassification")  # metrics of labels
 DEFAULT_METRICS = ("coefficient_error", "misclassification", "within_cluster_error")
 
 
@@ -150,19 +149,16 @@ class Study:
             estimate = check.check_method(name, table, truth, self.steps, self.precision, gaps=gaps)
             measured.check_shapes(own, path, estimate, truth)
         components = len(truth.weights)
-        if components > metrics.MOST_COMPONENTS and {*self.metrics} & {*metrics.METRICS} - {
-            "within_cluster_error"
-        }:
-            raise StudyError(
-                ("metrics",),
-                f"metrics: only within_cluster_error takes more than {metrics.MOST_COMPONENTS} components,"
-                f" the problem has {components}",
-            )
-        if self.problem.regressors().components == 0 and {*LABELS} & {*self.metrics}:
-            raise StudyError(("metrics",), "metrics: misclassification needs labels of the recording")
-        if "scale" in self.metrics and components != 2:
-            reason = f"metrics: scale is defined for 2 components, the problem has {components}"
-            raise StudyError(("metrics",), reason)
+        for metric in (metrics.METRICS[name] for name in self.metrics if name in metrics.METRICS):
+            reason = ""
+            if metric.matched and components > metrics.MOST_COMPONENTS:
+                reason = f"takes at most {metrics.MOST_COMPONENTS} components, the problem has {components}"
+            elif metric.of_labels and self.problem.regressors().components == 0:
+                reason = "needs labels of the recording"
+            elif metric.components not in (None, components):
+                reason = f"is defined for {metric.components} components, the problem has {components}"
+            if reason:
+                raise StudyError(("metrics",), f"metrics: {metric.name} {reason}")
 
     @classmethod
     def from_toml(cls, path: str | FilePath, overrides: Mapping[str, Any] | None = None) -> Self:

@@ -13,24 +13,18 @@ from matplotlib.figure import Figure
 
 from jaxmlr.evaluation.metrics import METRICS, record
 from jaxmlr.fitting import style
-from jaxmlr.study.results.dataset import metrics_of
+from jaxmlr.study.results.dataset import metrics_of, statistic_of, variable
 
 MOST_POINTS = 6
 SAME = 0.005  # relative distance up to which two curves cannot be told apart on paper
 
-LABELS = {name: metric.label or metric.heading for name, metric in METRICS.items() if metric.heading}
-
 
 def default_metrics(results: xr.Dataset) -> list[str]:
-    """Error, labels and scale, as far as the results have them, excesses rather than totals; else any."""
-    have = [name for name in LABELS if f"{name}_mean" in results]
-    groups = (
-        ("coefficient_error",),
-        ("excess_misclassification", "misclassification"),
-        ("scale", "excess_within_cluster_error", "within_cluster_error"),
-    )
-    chosen = [next((name for name in group if name in have), None) for group in groups]
-    return [name for name in chosen if name] or metrics_of(results)[:3]
+    """One metric for each panel of the standard picture, then the study's own; else the first three."""
+    have = metrics_of(results)
+    panels = {METRICS[name].panel: name for name in have if name in METRICS and METRICS[name].panel}
+    own = [name for name in have if name not in METRICS]
+    return [*(panels[place] for place in sorted(panels)), *own] or have[:3]
 
 
 def curves(results: xr.Dataset, metrics: Sequence[str], width: float, colours: Mapping[str, str]) -> Figure:
@@ -91,8 +85,9 @@ def _letter(place: int) -> str:
 
 
 def _axis_label(metric: str) -> tuple[str, str]:
-    kind = "median, 5 to 95 %" if record(metric).banded else r"mean $\pm$ 2 s.e."
-    return LABELS.get(metric, style.plain(record(metric).heading or metric.replace("_", " "))), kind
+    known = record(metric)
+    kind = "median, 5 to 95 %" if known.banded else r"mean $\pm$ 2 s.e."
+    return known.label or style.plain(known.heading or metric.replace("_", " ")), kind
 
 
 def methods_of(results: xr.Dataset) -> dict[str, str]:
@@ -105,18 +100,15 @@ def methods_of(results: xr.Dataset) -> dict[str, str]:
 def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str], inches: float) -> None:
     """One metric at one grid point, in a panel of some inches."""
     n = at["step"].values
-    banded = record(metric).banded
+    known = record(metric)
+    statistics = ("q50", "q05", "q95") if known.banded else ("mean", "se")
+    numbers = [statistic_of(at, metric, each) for each in statistics]
     drawn: dict[str, np.ndarray] = {}
     coinciding: list[str] = []
     for name, look in style.line_styles(methods_of(at), colours).items():
-        mine = at.sel(estimator=name)
-        middle = mine[f"{metric}_{'q50' if banded else 'mean'}"].values
-        if banded:
-            low, high = mine[f"{metric}_q05"].values, mine[f"{metric}_q95"].values
-        else:
-            spread = 2 * mine[f"{metric}_se"].values
-            low, high = middle - spread, middle + spread
-        if not np.any(middle > 0):
+        middle, *spread = (array.sel(estimator=name).values for array in numbers)
+        low, high = spread if known.banded else (middle - 2 * spread[0], middle + 2 * spread[0])
+        if known.logarithmic and not np.any(middle > 0):
             continue  # without an error there is nothing to draw on a logarithmic axis
         twin = next((other for other, curve in drawn.items() if _coincide(curve, middle)), None)
         if twin is not None:
@@ -143,11 +135,12 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str],
         note.set_in_layout(False)
     _references(panel, at, metric, n)
     panel.set_xscale("log")
-    panel.set_yscale("log" if record(metric).logarithmic else "linear")
-    if metric == "scale" and np.isfinite(true_q := _last(at, "scale_theory")):
-        panel.set_ylim(0.9, 1.6 * true_q + 0.5)
-    elif metric == "excess_misclassification":
-        panel.set_ylim(bottom=1e-5)
+    panel.set_yscale("log" if known.logarithmic else "linear")
+    limit = variable(at, metric, "limit", reference="theory")
+    if known.limit and known.limit.constant and limit is not None and np.isfinite(limit[-1]):
+        panel.set_ylim(top=1.6 * float(limit[-1]) + 0.5)  # runs that are far off leave the picture
+    if known.lowest is not None:
+        panel.set_ylim(bottom=known.lowest)
 
 
 def _coincide(one: np.ndarray, two: np.ndarray) -> bool:
@@ -156,20 +149,15 @@ def _coincide(one: np.ndarray, two: np.ndarray) -> bool:
     return bool(both.any() and np.allclose(one[both], two[both], rtol=SAME, atol=0))
 
 
-def _last(at: xr.Dataset, name: str) -> float:
-    return float(at[name].values[-1]) if name in at else math.nan
-
-
 def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None:
     """What the true coefficients reach, the theory, and for q where the projection holds it."""
-    if f"{metric}_oracle" in at:
-        panel.plot(n, at[f"{metric}_oracle"].values, color="black", linewidth=0.8, label="true coefficients")
-    if f"{metric}_theory" in at:
-        label = record(metric).limit
-        dash = (0, (6, 2)) if metric == "scale" else (0, (1, 1.2))
-        panel.plot(
-            n, at[f"{metric}_theory"].values, color="black", linewidth=0.9, linestyle=dash, label=label
-        )
+    oracle = variable(at, metric, reference="oracle")
+    if oracle is not None:
+        panel.plot(n, oracle.values, color="black", linewidth=0.8, label="true coefficients")
+    theory, limit = variable(at, metric, "limit", reference="theory"), record(metric).limit
+    if theory is not None and limit is not None:
+        dash = (0, (6, 2)) if limit.constant else (0, (1, 1.2))
+        panel.plot(n, theory.values, color="black", linewidth=0.9, linestyle=dash, label=limit.label)
     if metric == "scale":
         options = json.loads(at.attrs["study"])["estimators"].items()
         bounds = sorted(

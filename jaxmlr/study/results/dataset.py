@@ -158,16 +158,28 @@ def variable(
       reference: None, "oracle" (the true coefficients on the same data) or "theory".
       difference: whether the statistic is of differences from the study's reference method.
     """
-    for array in results.data_vars.values():
+    for name, array in results.variables.items():
         says = [array.attrs.get(key) for key in ("metric", "statistic", "reference")]
         if says == [metric, statistic, reference] and ("difference_from" in array.attrs) == difference:
-            return array
+            return results[name]
     return None
+
+
+def statistic_of(results: xr.Dataset, metric: str, statistic: str) -> xr.DataArray:
+    """As `variable`.
+
+    Raises:
+      ValueError: the results have no such statistic.
+    """
+    if (array := variable(results, metric, statistic)) is None:
+        names = ", ".join(map(str, results.data_vars))
+        raise ValueError(f"the results have no {f'{metric}_{statistic}'!r}; they have {names}")
+    return array
 
 
 def metrics_of(results: xr.Dataset) -> list[str]:
     """The metrics of results, in the order of `METRICS`, then one's own by name: a store has lost theirs."""
-    names = {str(array.attrs["metric"]) for array in results.data_vars.values() if "metric" in array.attrs}
+    names = {str(array.attrs["metric"]) for array in results.variables.values() if "metric" in array.attrs}
     return [*(name for name in METRICS if name in names), *sorted(names - {*METRICS})]
 
 
@@ -189,10 +201,7 @@ def best(
     Raises:
       ValueError: the results have no such statistic or dim.
     """
-    array, error = variable(results, metric, statistic), variable(results, metric, "se")
-    if array is None or error is None:
-        names = ", ".join(map(str, results.data_vars))
-        raise ValueError(f"the results have no {f'{metric}_{statistic}'!r}; they have {names}")
+    array, error = statistic_of(results, metric, statistic), statistic_of(results, metric, "se")
     values, errors = (x.isel(step=-1).load() for x in (array, error))  # small, also where results are dask's
     for dim in over:
         if dim not in values.dims:
@@ -241,14 +250,22 @@ def to_dataframe(results: xr.Dataset, *, trials: bool = False) -> Any:
         return pd.concat(tables).reset_index()
     for metric in metrics_of(results):
         columns = {
-            str(name).removeprefix(f"{metric}_"): array.broadcast_like(results["diverged"])
-            for name, array in results.data_vars.items()
+            _column(array): array.broadcast_like(results["diverged"])
+            for array in results.data_vars.values()
             if array.attrs.get("metric") == metric and set(array.dims) <= set(dims)
         }
         columns = {name: columns[name] for name in sorted(columns, key=_place)}
         table = xr.Dataset({"diverged": results["diverged"], **columns}).expand_dims(metric=[metric])
         tables.append(table.to_dataframe(dim_order=[*dims, "metric"]))
     return pd.concat(tables).reset_index()
+
+
+def _column(array: xr.DataArray) -> str:
+    """What a variable is called beside others of its metric, by its attributes."""
+    statistic, reference = str(array.attrs["statistic"]), array.attrs.get("reference")
+    if reference is not None:
+        return f"{reference}_{statistic}" if statistic == "se" else str(reference)
+    return f"difference_{statistic}" if "difference_from" in array.attrs else statistic
 
 
 def _place(column: str) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from jaxmlr.evaluation.metrics import record
 from jaxmlr.fitting import style
 from jaxmlr.study.results.curves import methods_of
+from jaxmlr.study.results.dataset import statistic_of, variable
 
 MOST_PANELS = 24
 SIGNIFICANT = 2.0  # standard errors of the difference
@@ -45,7 +46,7 @@ def heat_map(results: xr.Dataset, metric: str, width: float) -> Figure:
             f" as with --select axis=value, to have up to {MOST_PANELS}"
         )
     last = results.isel(step=-1)
-    medians = last[f"{metric}_q50"].where(2 * last["diverged"] <= results.attrs["trials"])
+    medians = statistic_of(last, metric, "q50").where(2 * last["diverged"] <= results.attrs["trials"])
     label = f"median of: {record(metric).long_name}"
     problem = [axis for axis in (x, y) if axis.startswith("problem.")]
     values = medians
@@ -129,7 +130,7 @@ def phase_diagram(results: xr.Dataset, metric: str, width: float, colours: Mappi
 
 def _winner(at: xr.Dataset, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Index of the best method, -1 where there is none, and whether the second is worse beyond doubt."""
-    mean, error = at[f"{metric}_mean"].values, at[f"{metric}_se"].values
+    mean, error = statistic_of(at, metric, "mean").values, statistic_of(at, metric, "se").values
     filled = np.where(np.isfinite(mean), mean, np.inf)
     order = np.argsort(filled, axis=0, kind="stable")
     first, second = order[:1], order[1:2]
@@ -140,9 +141,9 @@ def _winner(at: xr.Dataset, metric: str) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):  # inf - inf where no method is finite
         gap = take(filled, second) - take(filled, first)
     doubt = np.hypot(take(error, first), take(error, second))
-    paired = f"{metric}_difference_se"
-    if paired in at:
-        difference, names = at[paired].values, at["estimator"].values
+    paired = variable(at, metric, "se", difference=True)
+    if paired is not None:
+        difference, names = paired.values, at["estimator"].values
         reference = int(np.flatnonzero(names == json.loads(at.attrs["study"])["reference"])[0])
         doubt = np.where(first[0] == reference, take(difference, second), doubt)
         doubt = np.where(second[0] == reference, take(difference, first), doubt)

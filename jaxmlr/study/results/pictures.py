@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from jaxmlr import _check
 from jaxmlr.fitting import style
 from jaxmlr.registry import COLOURS
-from jaxmlr.study.results.curves import LABELS, MOST_POINTS, curves, default_metrics
+from jaxmlr.study.results.curves import MOST_POINTS, curves, default_metrics
 from jaxmlr.study.results.dataset import metrics_of
 from jaxmlr.study.results.maps import heat_map, phase_diagram
 
@@ -31,7 +31,8 @@ def draw(
 
     Args:
       results: what `run_study` returns.
-      metrics: names; None takes errors, labels and scale, as far as the results have them. A map shows one.
+      metrics: names; None takes errors, labels and scale, as far as the results have them, and a study's own
+        metrics. A map shows one.
       kind: "curves"; "heat" and "phase", see `maps`; "auto": curves for up to 6 grid points, a heat map for
         more where the grid has two axes.
       width: in inches; None takes that of two columns.
@@ -59,9 +60,8 @@ def _chosen(results: xr.Dataset, metrics: Sequence[str] | None, kind: str) -> tu
         many = math.prod(results.sizes[axis] for axis in axes) > MOST_POINTS
         kind = "heat" if many and len([axis for axis in axes if results.sizes[axis] > 1]) > 1 else "curves"
     for name in metrics or ():
-        if f"{name}_mean" not in results:
-            known = [n for n in LABELS if f"{n}_mean" in results]
-            have = ", ".join(dict.fromkeys((*known, *metrics_of(results))))
+        if name not in metrics_of(results):
+            have = ", ".join(metrics_of(results))
             raise ValueError(f"the results have no metric {name!r}; they have {have}")
     chosen = list(metrics or default_metrics(results))
     return kind, chosen if kind == "curves" or metrics else chosen[:1]

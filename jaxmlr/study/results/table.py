@@ -3,13 +3,14 @@
 import itertools
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from rich.table import Table
 
 from jaxmlr.evaluation.metrics import record
-from jaxmlr.study.results.dataset import metrics_of, notes
+from jaxmlr.study.results.dataset import metrics_of, notes, variable
 
 MOST_TABLES = 6  # grid points that have a table of their own
 
@@ -22,6 +23,12 @@ def with_error(value: float, error: float) -> str:
         return f"{value:.4g}"
     digits = max(0, 1 - int(np.floor(np.log10(error))))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _cell(at: xr.Dataset, metric: str, **which: Any) -> str:
+    """The mean and standard error at one point, `which` as in `variable`; empty where there is none."""
+    mean, error = variable(at, metric, "mean", **which), variable(at, metric, "se", **which)
+    return "" if mean is None or error is None else with_error(float(mean), float(error))
 
 
 def tables(results: xr.Dataset) -> Iterator[Table]:
@@ -42,17 +49,14 @@ def tables(results: xr.Dataset) -> Iterator[Table]:
         for metric in metrics:
             table.add_column(record(metric).heading, justify="right")
         table.add_column("diverged", justify="right")
-        compared = [metric for metric in metrics if f"{metric}_difference_mean" in results]
+        compared = [metric for metric in metrics if variable(results, metric, difference=True) is not None]
         reference = json.loads(results.attrs["study"]).get("reference")
         for metric in compared:
             table.add_column(f"{record(metric).heading} - {reference}'s", justify="right")
         for name in at["estimator"].values.tolist():
             mine = at.sel(estimator=name)
-            cells = [with_error(float(mine[f"{m}_mean"]), float(mine[f"{m}_se"])) for m in metrics]
-            differences = [
-                with_error(float(mine[f"{m}_difference_mean"]), float(mine[f"{m}_difference_se"]))
-                for m in compared
-            ]
+            cells = [_cell(mine, m) for m in metrics]
+            differences = [_cell(mine, m, difference=True) for m in compared]
             table.add_row(
                 name,
                 *cells,
@@ -60,14 +64,9 @@ def tables(results: xr.Dataset) -> Iterator[Table]:
                 *([""] * len(compared) if name == reference else differences),
             )
         table.add_section()
-        if any(f"{metric}_oracle" in at for metric in metrics):
-            cells = [
-                with_error(float(at[f"{m}_oracle"]), float(at[f"{m}_oracle_se"]))
-                if f"{m}_oracle" in at
-                else ""
-                for m in metrics
-            ]
+        cells = [_cell(at, m, reference="oracle") for m in metrics]
+        if any(cells):
             table.add_row("true coefficients", *cells, "")
-        limits = [f"{float(at[f'{m}_theory']):.4g}" if f"{m}_theory" in at else "" for m in metrics]
-        table.add_row("theory", *limits, "")
+        limits = [variable(at, m, "limit", reference="theory") for m in metrics]
+        table.add_row("theory", *("" if limit is None else f"{float(limit):.4g}" for limit in limits), "")
         yield table

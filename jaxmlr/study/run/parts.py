@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmlr.evaluation.metrics import running_means
 from jaxmlr.study.compute.limits import LIMIT_TRIALS
 from jaxmlr.study.compute.plan import PROBLEM, Chosen, rows
-from jaxmlr.study.compute.program import cumulative_metrics
 from jaxmlr.study.declare import grid
 from jaxmlr.study.declare.paths import plain, replaced
 from jaxmlr.study.declare.spec import Study
@@ -107,7 +107,7 @@ def parts(study: Study, environment: Mapping[str, Any], functions: Mapping[str, 
                 what["method"] = at(table["estimators"][name], f"estimators.{name}.", k)
             of[name].append(_digest(what))
             problem[of[name][-1]] = int(every[PROBLEM].of[k])
-    oracle = bool(cumulative_metrics(study))
+    oracle = bool(running_means(study.metric_names))
     saved = {name: listed for name, listed in of.items() if name != PROBLEM or oracle}
     return Parts(of, saved, problem, _digest([of[PROBLEM], min(study.trials, LIMIT_TRIALS)]))
 

@@ -283,7 +283,7 @@ def test_more_components_than_can_be_matched_are_refused():
     }
     options = {"problem": many, "estimators": {"o": {"method": "oracle"}}, "grid": {}}
     assert tiny(**options, metrics=["within_cluster_error"]).problem.dim == 1
-    with pytest.raises(ValueError, match="more than 6 components, the problem has 7"):
+    with pytest.raises(ValueError, match="misclassification takes at most 6 components, the problem has 7"):
         tiny(**options, metrics=["misclassification"])
 
 

@@ -23,11 +23,14 @@ def results(points=(0.6, 0.75), metrics=METRICS, estimators=("em", "oracle")):
     base = np.broadcast_to(1 / np.sqrt(STEP), shape) * np.arange(1, len(estimators) + 1)[:, None, None]
     variables = {"diverged": (across, np.zeros(shape, int))}
     for metric in metrics:
+        of = {"metric": metric}
         for k, name in enumerate(("q05", "q50", "mean", "q95")):
-            variables[f"{metric}_{name}"] = (across, base * (1 + 0.1 * k))
-        variables[f"{metric}_se"] = (across, 0.05 * base)
-        variables[f"{metric}_theory"] = (without_methods, 0.5 * base[0])
-        variables[f"{metric}_oracle"] = (without_methods, 0.6 * base[0])
+            variables[f"{metric}_{name}"] = (across, base * (1 + 0.1 * k), of | {"statistic": name})
+        variables[f"{metric}_se"] = (across, 0.05 * base, of | {"statistic": "se"})
+        limit = of | {"statistic": "limit", "reference": "theory"}
+        variables[f"{metric}_theory"] = (without_methods, 0.5 * base[0], limit)
+        oracle = of | {"statistic": "mean", "reference": "oracle"}
+        variables[f"{metric}_oracle"] = (without_methods, 0.6 * base[0], oracle)
     study = {"estimators": {name: {"method": "two_step", "bound": 3.0} for name in estimators}}
     coordinates = {"estimator": list(estimators), "problem.p": list(points), "step": STEP}
     attributes = {"name": "made", "trials": 1234, "study": json.dumps(study)}
@@ -161,9 +164,11 @@ def test_curves_are_the_numbers():
         (METRICS, ["coefficient_error", "excess_misclassification", "scale"]),
         (("misclassification", "within_cluster_error"), ["misclassification", "within_cluster_error"]),
         (("scale",), ["scale"]),
+        (("scale", "largest_weight"), ["scale", "largest_weight"]),
+        (("largest_weight",), ["largest_weight"]),
     ],
 )
-def test_default_metrics_prefer_excesses(have, chosen):
+def test_default_metrics_prefer_excesses_and_show_the_study_s_own(have, chosen):
     assert default_metrics(results(metrics=have)) == chosen
 
 

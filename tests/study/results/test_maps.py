@@ -21,14 +21,15 @@ def results(gains=("em",), reference=None, se=0.01):
     diverged = np.zeros(mean.shape, int)
     diverged[1, 0, 0] = 90
     across = ("estimator", P, BOUND, GAIN, "step")
+    of = {"metric": "coefficient_error"}
+    numbers = {"mean": mean, "q50": mean + 0.001 * rng.random(mean.shape), "se": np.full(mean.shape, se)}
     variables = {
-        "diverged": (across, diverged),
-        "coefficient_error_mean": (across, mean),
-        "coefficient_error_q50": (across, mean + 0.001 * rng.random(mean.shape)),
-        "coefficient_error_se": (across, np.full(mean.shape, se)),
+        f"coefficient_error_{name}": (across, x, of | {"statistic": name}) for name, x in numbers.items()
     }
+    variables["diverged"] = (across, diverged)
     if reference:
-        variables["coefficient_error_difference_se"] = (across, np.full(mean.shape, se / 100))
+        paired = of | {"statistic": "se", "difference_from": reference}
+        variables["coefficient_error_difference_se"] = (across, np.full(mean.shape, se / 100), paired)
     coordinates = {"estimator": ["a", "b"], P: p, BOUND: bound, GAIN: list(gains), "step": [10, 100]}
     study = {"estimators": {name: {"method": "two_step"} for name in "ab"}, "reference": reference}
     return xr.Dataset(variables, coordinates, {"name": "map", "trials": 100, "study": json.dumps(study)})
