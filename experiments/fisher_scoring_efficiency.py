@@ -52,23 +52,27 @@ def simulate(beta, process, shares, trials):
         source = stream(jax.random.key(1), mixture, process, index)
         half_log_odds = jnp.log(p / (1 - p)) / 2
 
-        def step(carry, n):
-            data, state, gradient, information = carry
-            data, seen = source.step(data, n)
-            state, _ = method.step(state, (seen.phi, seen.y))
-            gradient = gradient + symmetric_score(truth, tau, half_log_odds, seen.phi, seen.y)
-            for v in factor(truth, tau, half_log_odds, seen.phi):
-                information = information + v[:, None] * v[None, :]
-            return (data, state, gradient, information), None
+        def init(dim, key=None, dtype=None):
+            zero = jnp.zeros((dim + 2,), dtype)
+            return method.init(dim, key, dtype), zero, zero[:, None] * zero[None, :]
 
-        zero = jnp.zeros((dim + 2,), jnp.float32)
-        carry = (source.init(), method.init(dim, None, jnp.float32), zero, zero[:, None] * zero[None, :])
-        kept, last = [], 0
-        for record in RECORD:
-            carry, _ = jax.lax.scan(step, carry, jnp.arange(last + 1, record + 1, dtype=jnp.int32))
-            last = record
-            kept.append((carry[1].parameters[:dim], carry[2], carry[3]))
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *kept)
+        def step(carry, row):
+            state, gradient, information = carry
+            state, info = method.step(state, row)
+            gradient = gradient + symmetric_score(truth, tau, half_log_odds, *row)
+            for v in factor(truth, tau, half_log_odds, row[0]):
+                information = information + v[:, None] * v[None, :]
+            return (state, gradient, information), info
+
+        summing = jaxmlr.Estimator(init, step, lambda carry: method.mixture(carry[0]))
+        return jaxmlr.follow(
+            summing,
+            source,
+            dim,
+            RECORD,
+            lambda carry: (carry[0].parameters[:dim], *carry[1:]),
+            dtype=jnp.float32,
+        )
 
     batch = jaxmlr.lanes if dim < 5 else jax.vmap  # lanes compile for minutes beyond
     run = jax.jit(batch(trial), compiler_options={"xla_cpu_prefer_vector_width": 512})
