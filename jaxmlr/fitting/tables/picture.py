@@ -35,10 +35,11 @@ def draw(fit: TableFit, width: float) -> Figure:
     panels = [_lines, _residuals]
     panels += [_criteria] if len(fit.criteria) > 1 else []
     panels += [_rootogram] if fit.posterior.shape[1] > 1 else []
-    columns = 2 if width >= 5 else 1
+    columns = 1 if width < 5 else 3 if len(panels) == 3 else 2
     rows = -(-len(panels) // columns)
     with style.drawing(width):
-        figure = Figure(figsize=(width, 0.72 * width / columns * rows), layout="constrained")
+        height = (0.9 if columns == 3 else 0.72) * width / columns
+        figure = Figure(figsize=(width, height * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for draw_panel, place in zip(panels, axes, strict=False):
             draw_panel(place, fit)
@@ -111,4 +112,4 @@ def _rootogram(axes: Axes, fit: TableFit) -> None:
     width = (edges[1] - edges[0]) / len(counts)
     for k, heights in enumerate(counts):
         axes.bar(edges[:-1] + (k + 0.5) * width, heights, width, color=_colour(k), label=f"component {k + 1}")
-    axes.set(xlabel="posterior", ylabel="root of the number of rows", title="rootogram of the posteriors")
+    axes.set(xlabel="posterior", ylabel="root of the count", title="rootogram of the posteriors")
