@@ -33,8 +33,8 @@ def fitted(call, tmp_path):
 
 
 def by_component(out, name="coefficients"):
-    found = pd.read_csv(out / f"{name}.csv")
-    return found.pivot(index="component", columns="term", values="estimate")
+    frame = pd.read_csv(out / f"{name}.csv")
+    return frame.pivot(index="component", columns="term", values="estimate")
 
 
 @pytest.mark.slow
@@ -52,9 +52,9 @@ def test_the_answers_of_flexmix(fitted, panel, oracles, name):
     criteria = pd.read_csv(out / "criteria.csv").iloc[0]
     np.testing.assert_allclose(criteria["bic"], wanted["BIC"], rtol=1e-7)
     np.testing.assert_allclose(criteria["icl"], wanted["ICL"], rtol=1e-6)
-    found = by_component(out)
-    np.testing.assert_allclose(found[["Intercept", "x", "z"]], wanted["beta"][::-1], rtol=1e-5)
-    np.testing.assert_allclose(found["weight"], wanted["lambda"][::-1], rtol=1e-5)
+    components = by_component(out)
+    np.testing.assert_allclose(components[["Intercept", "x", "z"]], wanted["beta"][::-1], rtol=1e-5)
+    np.testing.assert_allclose(components["weight"], wanted["lambda"][::-1], rtol=1e-5)
     gate = by_component(out, "concomitants").loc[2]
     alpha = gate["Intercept"] + 1000 * gate["w"], 10 * gate["w"]
     np.testing.assert_allclose(alpha, -np.array(wanted["gate"][1]), rtol=1e-3)
@@ -109,13 +109,13 @@ def test_labels_name_components_and_a_range_leaves_out_what_contradicts_them(fit
     answer, out = fitted(panel.assign(label=names), *options)
     assert any("1 components were not tried: the known labels name 2" in each for each in answer["advice"])
     assert any("component 1 is 'a', 2 is 'b'" in each for each in answer["notes"])
-    found = by_component(out)
+    components = by_component(out)
     for component, own in enumerate("ab", 1):
         part = panel[names == own]
         phi = np.column_stack([np.ones(len(part)), part["x"], part["z"]])
         wanted = np.linalg.lstsq(phi, part["y"])[0]
         np.testing.assert_allclose(
-            found.loc[component, ["Intercept", "x", "z"]].astype(float), wanted, rtol=1e-7
+            components.loc[component, ["Intercept", "x", "z"]].astype(float), wanted, rtol=1e-7
         )
     few = panel.assign(known=np.where(np.arange(300) < 40, panel["label"].astype(str), ""))
     few.loc[40:50, "known"] = "2|1"
