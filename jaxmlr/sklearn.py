@@ -14,6 +14,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxmlr import _check, registry
 from jaxmlr.fitting import evaluate, methods
+from jaxmlr.fitting.repeats import distinct
+from jaxmlr.fitting.row_terms import row_terms
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.mixture import Mixture
 
@@ -43,6 +45,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
       intercept_: (K,), zeros without an intercept.
       weights_: (K,).
       noise_variance_: (K,) or ().
+      gate_: (K, 1 + m) alpha of the concomitants z, the intercept first: the weights are
+        softmax(alpha_k' [1, z]) and `weights_` their mean over the training rows; None without concomitants.
       log_likelihood_: of the training rows; batch methods only.
       converged_: bool, whether the last step moved less than the tolerance; batch methods only.
       result_: how the search ended, in words, "converged" where all is well; batch methods only.
@@ -73,13 +77,30 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         tags.regressor_tags.poor_score = True  # `score` is a log-likelihood, which has no upper limit of 1
         return tags
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        known_labels: Any = None,
+        concomitant: Any = None,
+    ) -> Self:
         """Fit to rows X (n, n_features) and y (n,).
+
+        Weights and the last three are metadata, which `set_fit_request` routes through pipelines and
+        searches.
 
         Args:
           X: array or data frame.
           y: array or series.
-          sample_weight: (n,), at least 0; a row of weight 2 counts as two rows. Batch methods only.
+          sample_weight: (n,), at least 0; a row of weight 2 counts as two rows, and gives the same numbers.
+            Batch methods only.
+          groups: (n,) of anything that can be sorted: rows of one group share their component. `em`, `fit`.
+          known_labels: (n,) components from 0 on, -1 where nothing is known; or (n, K) booleans, the
+            components that a row may belong to. They name the components. `em`, `fit`.
+          concomitant: (n, m) variables that the weights depend on; an intercept is added. `em`, `fit`.
 
         Raises:
           ValueError: bad rows, fewer than 2 of them, or a bad parameter.
@@ -92,28 +113,39 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
                 f"n_components must be at most the number of rows, {len(y)}, not {self.n_components}"
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        told = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
         if registry.find(self.method).kind == "recursive":
-            if sample_weight is not None:
-                raise ValueError(f"method {self.method!r} takes no sample_weight")
+            for name, value in (("sample_weight", sample_weight), *told.items()):
+                if value is not None:
+                    raise ValueError(f"method {self.method!r} takes no {name}")
             return self._start(X, seed)._advance(X, y)
+        terms = row_terms(len(y), self.n_components, **told)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        phi, y = self._regressors(X).astype(np.float64), y.astype(np.float64)
-        # A row of weight 0 is no row: it must not move the random starts.
-        phi, y, weight = phi[weight > 0], y[weight > 0], weight[weight > 0]
-        if len(y) < 2:
-            raise ValueError(f"at least 2 rows must have a positive weight, not {len(y)}")
-        units = Units.of(phi, y, 0 if self.fit_intercept else None, weight=weight)
+        rows = distinct(self._regressors(X).astype(np.float64), y.astype(np.float64), weight, terms)
+        if len(rows.y) < max(2, self.n_components):
+            least = max(2, self.n_components)
+            raise ValueError(f"at least {least} rows of positive weight must differ, not {len(rows.y)}")
+        units = Units.of(rows.phi, rows.y, 0 if self.fit_intercept else None, weight=rows.weight)
+        of_gate = None
+        if "concomitant" in rows.terms:
+            flat, z = np.zeros(len(rows.y)), rows.terms["concomitant"]
+            of_gate = Units.of(z, flat, 0, weight=rows.weight)
+            rows.terms["concomitant"] = of_gate.apply(z, flat)[0]
         result = methods.batch(
             self.method,
-            *units.apply(phi, y),
+            *units.apply(rows.phi, rows.y),
             self.n_components,
             seed,
-            row_weights=weight,
+            row_weights=rows.weight,
+            terms=rows.terms,
             **dict(self.options or {}),
         )
         with jax.enable_x64(True):
-            result = jax.tree.map(np.asarray, units.fit(result, weight.sum()))
+            result = jax.tree.map(np.asarray, units.fit(result, float(rows.weight.sum()), of_gate))
         self._adopt(result.mixture)
+        self.gate_ = result.gate
+        if of_gate is not None and result.gate is None:  # a single component has weight 1 whatever z is
+            self.gate_ = np.zeros((1, len(of_gate.scale)))
         self.log_likelihood_ = float(result.log_likelihood)
         self.converged_, self.n_iter_ = bool(result.converged), int(result.iterations)
         self.result_ = str(result.result)
@@ -147,54 +179,113 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             self._start(X, int(check_random_state(self.random_state).randint(2**31 - 1)))
         return self._advance(X, y)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """E[y | x] = sum_k weights_[k] beta_k' x, shape (n,)."""
-        return self.predict_components(X) @ self.weights_
+    def predict(
+        self, X: Any, return_std: bool = False, *, concomitant: Any = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """E[y | x] = sum_k weights_[k] beta_k' x, shape (n,); with `return_std` also the root of Var[y | x].
+
+        The standard deviation is that of a new response: it knows of noise and membership, not of the error
+        of the estimate. A model with concomitants needs those of the rows, (n, m).
+        """
+        phi, terms = self._rows(X, concomitant=concomitant)
+        mean = evaluate.mean(self._mixture(), phi, terms)
+        return (mean, np.sqrt(evaluate.variance(self._mixture(), phi, terms))) if return_std else mean
+
+    def sample_y(
+        self,
+        X: Any,
+        n_samples: int = 1,
+        random_state: Any = 0,
+        *,
+        groups: Any = None,
+        concomitant: Any = None,
+    ) -> np.ndarray:
+        """Responses drawn from the model at X, shape (n, n_samples); rows of one group share a component."""
+        _check.whole("n_samples", n_samples, at_least=1)
+        phi, terms = self._rows(X, groups=groups, concomitant=concomitant)
+        mixture, random = self._mixture(), check_random_state(random_state)
+        shape = len(phi), n_samples
+        edges = np.cumsum(
+            np.broadcast_to(evaluate.weights(mixture, terms), (len(phi), len(self.weights_))), axis=1
+        )
+        uniform = random.uniform(size=shape)
+        if terms.groups is not None:
+            uniform = uniform[np.unique(terms.groups, return_index=True)[1]][terms.groups]
+        label = (uniform[:, :, None] > edges[:, None, :-1]).sum(axis=2)
+        sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, edges.shape[1:]))
+        line = np.take_along_axis(evaluate.lines(mixture, phi), label, axis=1)
+        return np.asarray(line + sigma[label] * random.normal(size=shape))
 
     def predict_components(self, X: Any) -> np.ndarray:
         """The lines beta_k' x, shape (n, K)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return X @ self.coef_.T + self.intercept_
+        return np.asarray(X @ self.coef_.T + self.intercept_)
 
-    def predict_proba(self, X: Any, y: Any = None) -> np.ndarray:
-        """P(z = k | x, y), shape (n, K); without y the weights, which are P(z = k | x)."""
-        if y is not None:
-            return self.responsibilities(X, y)
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return np.tile(self.weights_, (len(X), 1))
+    def prior_weights(self, X: Any, *, concomitant: Any = None) -> np.ndarray:
+        """P(z = k | x) before the response is seen, shape (n, K): the weights, of concomitants if any."""
+        phi, terms = self._rows(X, concomitant=concomitant)
+        share = evaluate.weights(self._mixture(), terms)
+        return np.array(np.broadcast_to(share, (len(phi), share.shape[1])))
 
-    def responsibilities(self, X: Any, y: Any) -> np.ndarray:
-        """P(z = k | x, y), shape (n, K)."""
-        phi, y = self._rows(X, y)
-        return evaluate.posterior(self._mixture(), phi, y)
+    def responsibilities(
+        self, X: Any, y: Any, *, groups: Any = None, known_labels: Any = None, concomitant: Any = None
+    ) -> np.ndarray:
+        """P(z = k | x, y), shape (n, K); rows of one group have one."""
+        told = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
+        phi, y, terms = self._answered(X, y, **told)
+        return evaluate.posterior(self._mixture(), phi, y, terms)
 
-    def labels(self, X: Any, y: Any) -> np.ndarray:
+    def labels(
+        self, X: Any, y: Any, *, groups: Any = None, known_labels: Any = None, concomitant: Any = None
+    ) -> np.ndarray:
         """The most probable component of every row, shape (n,)."""
-        return self.responsibilities(X, y).argmax(axis=1)
+        told = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
+        return self.responsibilities(X, y, **told).argmax(axis=1)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(
+        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, concomitant: Any = None
+    ) -> float:
         """Mean log-likelihood of a row, log sum_k weights_k N(y; beta_k' x, sigma_k^2).
 
         That of scikit-learn's mixtures, by which a grid search can choose n_components. The coefficient of
         determination of `predict` says little here (two opposite lines have mean 0); `scoring="r2"` gives it.
         """
-        phi, y = self._rows(X, y)
+        phi, y, terms = self._answered(X, y, groups=groups, concomitant=concomitant)
         weight = _check_sample_weight(sample_weight, phi, ensure_non_negative=True)
-        return float(np.average(evaluate.log_density(self._mixture(), phi, y), weights=weight))
+        density = evaluate.log_density(self._mixture(), phi, y, terms._replace(weight=weight))
+        return float(np.sum(density if groups is not None else weight * density) / np.sum(weight))
 
     def _regressors(self, X: np.ndarray) -> np.ndarray:
         return np.column_stack([np.ones(len(X), X.dtype), X]) if self.fit_intercept else X
 
-    def _rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _rows(self, X: Any, **told: Any) -> tuple[np.ndarray, evaluate.Terms]:
+        """Regressors (n, 1 + n_features) with an intercept, and what is told of the rows."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return np.column_stack([np.ones(len(X)), X]), self._told(len(X), **told)
+
+    def _answered(self, X: Any, y: Any, **told: Any) -> tuple[np.ndarray, np.ndarray, evaluate.Terms]:
+        """As `_rows`, with responses (n,)."""
         check_is_fitted(self)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True, reset=False)
-        return np.column_stack([np.ones(len(X)), X]), y.astype(np.float64)
+        return np.column_stack([np.ones(len(X)), X]), y.astype(np.float64), self._told(len(y), **told)
+
+    def _told(self, n: int, **told: Any) -> evaluate.Terms:
+        gate = getattr(self, "gate_", None)
+        given = told.get("concomitant") is not None
+        if given != (gate is not None):
+            as_fitted = "be given, as to fit, not None" if gate is not None else "be None, as in fit"
+            raise ValueError(f"concomitant must {as_fitted}")
+        terms = row_terms(n, len(self.weights_), **told)
+        if gate is not None and terms["concomitant"].shape[1] != gate.shape[1]:
+            m = terms["concomitant"].shape[1] - 1
+            raise ValueError(f"concomitant must have {gate.shape[1] - 1} columns, as in fit, not {m}")
+        return evaluate.Terms(gate, **terms)
 
     def _forget(self) -> None:
         """Leave nothing of an earlier fit that the next one does not write."""
-        for name in ("_stream", "state_", "log_likelihood_", "converged_", "n_iter_", "result_"):
+        for name in ("_stream", "state_", "gate_", "log_likelihood_", "converged_", "n_iter_", "result_"):
             self.__dict__.pop(name, None)
 
     def _check_same_stream(self, features: int) -> None:

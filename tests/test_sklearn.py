@@ -9,14 +9,16 @@ import pandas as pd
 import polars as pl
 import pytest
 from jax import lax
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxmlr.fitting import methods
+from jaxmlr.fitting.repeats import distinct
 from jaxmlr.sklearn import MixtureOfLinearRegressions
 
 
@@ -29,16 +31,9 @@ def rows():
     return x, y, z
 
 
-EXPECTED = {
-    "check_regressors_no_decision_function": "P(z = k | x) is what a mixture predicts besides E[y | x]",
-    "check_sample_weight_equivalence_on_dense_data": "15 rows in 31 unknowns: no optimum is the only one,"
-    " and random starts draw other rows; where there is one, test_a_weight_of_two_is_two_rows",
-}
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the checks raise warnings of their own on purpose
-@parametrize_with_checks([MixtureOfLinearRegressions()], expected_failed_checks=lambda _: EXPECTED)
+@parametrize_with_checks([MixtureOfLinearRegressions()])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -55,7 +50,7 @@ def test_finds_the_lines(rows):
     assert np.mean((labels == order[0]) == z) > 0.95
     posterior = model.responsibilities(x, y)
     np.testing.assert_allclose(posterior.sum(axis=1), 1)
-    np.testing.assert_array_equal(model.predict_proba(x, y), posterior)
+    np.testing.assert_array_equal(model.prior_weights(x[:3]), [model.weights_] * 3)
     np.testing.assert_array_equal(posterior.argmax(axis=1), labels)
     np.testing.assert_allclose(model.predict(x), model.predict_components(x) @ model.weights_)
     np.testing.assert_allclose(model.score(x, y) * len(y), model.log_likelihood_)
@@ -80,16 +75,105 @@ def test_a_grid_search_over_data_of_another_size_compiles_nothing(rows, caplog):
     assert compiled == []
 
 
-@pytest.mark.slow
-def test_a_weight_of_two_is_two_rows(rows):
+@pytest.mark.parametrize("order", ["as given", "shuffled"])
+def test_weights_are_repetitions_to_the_last_bit(rows, order):
+    """Equal rows are one row of their weight, whatever their order: the starts are the same too."""
     x, y, _ = rows
-    weight = np.ones(len(y))
-    weight[:20] = 2
-    once = MixtureOfLinearRegressions(random_state=0).fit(x, y, sample_weight=weight)
-    twice = MixtureOfLinearRegressions(random_state=0).fit(np.vstack([x, x[:20]]), np.append(y, y[:20]))
-    order, other = np.argsort(once.weights_), np.argsort(twice.weights_)
-    np.testing.assert_allclose(once.coef_[order], twice.coef_[other], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(once.log_likelihood_, twice.log_likelihood_, rtol=1e-8)
+    weight = np.random.default_rng(1).integers(0, 4, len(y))
+    again = np.repeat(np.arange(len(y)), weight)
+    if order == "shuffled":
+        again = np.random.default_rng(2).permutation(again)
+    model = MixtureOfLinearRegressions(random_state=0, method="em")
+    once = clone(model).fit(x, y, sample_weight=weight)
+    repeated = clone(model).fit(x[again], y[again])
+    np.testing.assert_array_equal(once.coef_, repeated.coef_)
+    assert once.log_likelihood_ == repeated.log_likelihood_
+
+
+def test_equal_rows_are_merged_with_what_is_told_of_them():
+    phi = np.array([[1.0, 2], [1, 2], [1, 3], [1, 2], [1, 2]])
+    y, weight = np.array([5.0, 5, 5, 4, 5]), np.array([1.0, 2, 1, 1, 0])
+    merged = distinct(phi, y, weight)
+    np.testing.assert_array_equal(merged.y, [4, 5, 5])
+    np.testing.assert_array_equal(merged.weight, [1, 3, 1])
+    np.testing.assert_array_equal(merged.phi[:, 1], [2, 2, 3])
+    apart = distinct(phi, y, weight, {"groups": np.array([0, 1, 1, 1, 0])})
+    np.testing.assert_array_equal(apart.weight, [1, 1, 2, 1])
+    np.testing.assert_array_equal(apart.terms["groups"], [1, 0, 1, 1])
+
+
+@pytest.fixture(scope="module")
+def grouped():
+    """A fit to 60 groups of 5 rows whose component depends on z; labels of the first groups are known."""
+    rng = np.random.default_rng(3)
+    group, z = np.repeat(np.arange(60), 5), np.repeat(rng.normal(size=60), 5)
+    label = np.repeat(rng.random(60), 5) < 1 / (1 + np.exp(-2 * z))
+    x = rng.normal(size=(300, 1))
+    y = np.where(label, 1 + x[:, 0], -1 - x[:, 0]) + 0.8 * rng.normal(size=300)
+    known = np.where(group < 3, label, -1)
+    told = {"groups": [f"g{each}" for each in group], "concomitant": z[:, None]}
+    model = MixtureOfLinearRegressions(method="em", random_state=0).fit(x, y, known_labels=known, **told)
+    return model, x, y, told, label
+
+
+@pytest.mark.slow
+def test_groups_labels_and_concomitants(grouped):
+    model, x, y, told, label = grouped
+    assert np.mean(model.labels(x, y, **told) == label) > 0.97
+    assert model.gate_[1, 1] > 1
+    np.testing.assert_array_equal(model.gate_[0], 0)
+    z = {"concomitant": told["concomitant"]}
+    score = model.gate_[1, 0] + model.gate_[1, 1] * told["concomitant"][:, 0]
+    np.testing.assert_allclose(model.prior_weights(x, **z)[:, 1], 1 / (1 + np.exp(-score)))
+    mean, std = model.predict(x, return_std=True, **z)
+    draws = model.sample_y(x, 4000, random_state=1, **z)
+    assert draws.shape == (300, 4000)
+    np.testing.assert_allclose(draws.mean(axis=1), mean, atol=5 * std.max() / np.sqrt(4000))
+    np.testing.assert_allclose(draws.std(axis=1), std, rtol=0.1)
+    np.testing.assert_allclose(model.predict(x, **z), mean)
+    joint = model.sample_y(
+        x[[0, 0]] * 0, 3000, random_state=1, groups=[0, 0], concomitant=told["concomitant"][:2]
+    )
+    alone = model.sample_y(x[[0, 0]] * 0, 3000, random_state=1, concomitant=told["concomitant"][:2])
+    assert np.corrcoef(joint)[0, 1] > np.corrcoef(alone)[0, 1] + 0.1
+    assert model.score(x, y, **told) > model.score(x, y, **z)
+    for wrong, message in (
+        ({}, "concomitant must be given, as to fit, not None"),
+        ({"concomitant": np.ones((300, 2))}, "must have 1 columns, as in fit, not 2"),
+        ({"concomitant": np.ones((299, 1))}, "must have as many rows as X, 300, not 299"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.predict(x, **wrong)
+    assert not hasattr(clone(model), "gate_")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"groups": np.zeros((200, 2))}, r"groups must have shape \(200,\)"),
+        ({"groups": [0, 1]}, "groups must have as many rows as X, 200, not 2"),
+        ({"known_labels": np.full(200, 2)}, "known_labels must be whole numbers from -1 to 1 or booleans"),
+        ({"known_labels": np.zeros(200)}, "known_labels must be whole numbers"),
+        ({"concomitant": np.ones(200)}, "concomitant must be finite numbers"),
+        ({"concomitant": np.full((200, 1), np.nan)}, "concomitant must be finite numbers"),
+    ],
+)
+def test_what_is_told_is_checked(rows, told, message):
+    with pytest.raises(ValueError, match=message):
+        MixtureOfLinearRegressions(method="em").fit(*rows[:2], **told)
+    with pytest.raises(ValueError, match=f"takes no {next(iter(told))}"):
+        MixtureOfLinearRegressions(method="recursive_em").fit(*rows[:2], **told)
+
+
+@pytest.mark.slow
+def test_groups_and_weights_are_routed(grouped):
+    _, x, y, told, _ = grouped
+    with config_context(enable_metadata_routing=True):
+        model = MixtureOfLinearRegressions(method="em", random_state=0)
+        model.set_fit_request(groups=True, concomitant=True).set_score_request(groups=True, concomitant=True)
+        found = GridSearchCV(model, {"n_components": [1, 2]}, cv=GroupKFold(3)).fit(x, y, **told)
+    assert found.best_params_ == {"n_components": 2}
+    assert found.best_estimator_.gate_ is not None
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
