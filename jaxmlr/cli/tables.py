@@ -74,6 +74,14 @@ def fit(
             " blank where nothing is known.",
         ),
     ] = None,
+    common: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TERMS",
+            help="Terms of the formula whose coefficients all components share, as 'z + C(g)'; 1 is the"
+            " intercept.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,7 +103,8 @@ def fit(
     """
     counts = counts_of(components)
     cache.keep()
-    plain = group is None and concomitant is None and known_labels is None and "|" not in (formula or "")
+    told = (group, concomitant, known_labels, common)
+    plain = all(each is None for each in told) and "|" not in (formula or "")
     if method == "fit" and plain and not settings:
         ahead.begin(counts)  # while what reads tables is imported, and the table is read
     try:
@@ -115,7 +124,7 @@ def fit(
         seed=seed,
         reading=Reading(**written),
         weights=None if weights is None else Weights(weights, weights_are),
-        terms=Terms(group, concomitant, known_labels),
+        terms=Terms(group, concomitant, known_labels, common),
         options=key_values("--option", settings),
     )
     command.fit(what, out, kind, as_json, latex)

@@ -9,6 +9,8 @@ import pytest
 
 from jaxmlr.fitting.model import load
 from jaxmlr.fitting.tables.design import Design
+from jaxmlr.fitting.tables.fit import fit_rows
+from jaxmlr.fitting.tables.terms import Terms
 
 EXACT = ("--method", "em", "--option", "tolerance=1e-12", "--option", "max_iterations=5000")
 
@@ -127,6 +129,54 @@ def test_labels_name_components_and_a_range_leaves_out_what_contradicts_them(fit
         assert (slopes[0] > 0) == turned
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["em", "fit"])
+def test_common_coefficients_are_those_of_flexmix(fitted, panel, oracles, method):
+    """Nearly: flexmix does not weigh components by their precision in what is common."""
+    wanted = json.loads((oracles / "sim_panel.json").read_text())["common"]
+    exact = (*EXACT, "--option", "ddof=3") if method == "em" else ()
+    answer, out = fitted(panel, "--formula", "y ~ x + z", "--common", "z", *exact)
+    assert "common to all components: z" in answer["notes"]
+    found = by_component(out)
+    tolerance = 2e-4 if method == "em" else 2e-2
+    np.testing.assert_allclose(found[["z", "Intercept", "x"]], wanted["beta"][::-1], atol=tolerance)
+    assert found["z"].nunique() == 1
+    criteria = pd.read_csv(out / "criteria.csv").iloc[0]
+    np.testing.assert_allclose(criteria["bic"], wanted["BIC"], rtol=1e-7 if method == "em" else 1e-4)
+    assert load(out / "model.json").design.common == (2,)
+
+
+def test_common_terms_are_places_of_regressors():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"y": rng.normal(size=30), "x": np.arange(30.0), "g": np.resize(list("abc"), 30)})
+    frame.index += 1
+
+    def places(common, right="x + g + x:g + poly(x, 2)"):
+        design, _ = Design.learn(frame, "y", right, terms=Terms(common=common))
+        return [design.names[j] for j in design.common]
+
+    assert places("g") == ["g[T.b]", "g[T.c]"]
+    assert places("1 + x:g") == ["Intercept", "x:g[T.b]", "x:g[T.c]"]
+    assert places("poly(x,2)", "poly(x,2)") == ["poly(x,2)[1]", "poly(x,2)[2]"]
+    assert places(".", ".") == ["x", "g[T.b]", "g[T.c]"]
+
+
+@pytest.mark.slow
+def test_units_keep_what_is_common():
+    """With an intercept in common x is not centred: lines that meet at 0 do not meet elsewhere."""
+    rng = np.random.default_rng(0)
+    x, second = rng.uniform(50, 60, 400), rng.random(400) < 0.4
+    frame = pd.DataFrame({"y": 3 + np.where(second, 2 * x, -x) + 0.1 * rng.normal(size=400), "x": x})
+    frame.index += 1
+    design, rows = Design.learn(frame, None, "y ~ x", terms=Terms(common="1"))
+    fit = fit_rows(design, rows, [2], "em", 0)
+    beta = fit.fit.mixture.coefficients
+    assert beta[0, 0] == beta[1, 0]
+    np.testing.assert_allclose(beta[:, 1], [-1, 2], atol=0.01)
+    np.testing.assert_allclose(beta[0, 0], 3, atol=4 * fit.errors.coefficients[0, 0])
+    assert (fit.criteria["bic"] + 2 * fit.criteria["log_likelihood"]).item() == pytest.approx(6 * np.log(400))
+
+
 TABLE = "x,y,w,g,k\n" + "".join(f"{i},{i * i % 7},{i % 3},{i // 2},{1 + i % 2}\n" for i in range(40))
 BAD = {
     "no column 'q'": ["--group", "q"],
@@ -148,6 +198,11 @@ BAD = {
     "the rows of group '0' have no component in common": ["--group", "g", "--known-labels", "k"],
     "no 3 components: 2 groups by column 'k' are too few": ["--group", "k", "--components", "3"],
     "--group empty: the column is empty": ["--group", "empty"],
+    "--common: w is no term of the formula 'y ~ x'": ["--common", "w"],
+    "--common: the intercept, 1 is no term": ["--common", "1", "--formula", "y ~ 0 + x"],
+    "--common: multistart_em cannot take it": ["--common", "x", "--method", "multistart_em"],
+    "no column 'xx'; did you mean 'x'": ["--common", "xx"],
+    "--common: an offset has no coefficient": ["--common", "offset(w)", "--formula", "y ~ x + offset(w)"],
     "--option groups: it is given by --group": ["--option", "groups=3"],
     "holds 40 different texts, such as 't0'; C(t) in the formula makes a factor of it; or leave it out: rows"
     " that share their component are told by --group t": ["--formula", "y ~ x | t"],

@@ -37,9 +37,10 @@ def check(design: Design, rows: TableRows, components: int, *, collinear: bool =
 
 
 def parameters_of(design: Design, components: int) -> int:
-    """How many are estimated: K d coefficients, K variances, and K - 1 weights or (K - 1) m of a gate."""
+    """How many are estimated: coefficients, K variances, and K - 1 weights or (K - 1) m of a gate."""
+    common = len(design.common) * (components - 1)
     gates = 1 if design.gate is None else len(design.gate.names)
-    return components * (len(design.names) + 1) + (components - 1) * gates
+    return components * (len(design.names) + 1) + (components - 1) * gates - common
 
 
 def too_few(design: Design, rows: TableRows, components: int) -> str:

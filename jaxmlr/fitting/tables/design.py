@@ -76,6 +76,7 @@ class Design:
     gate: Gate | None = None  # what the weights depend on
     group: str | None = None  # the column whose entries say which rows share their component
     labels: tuple[str, ...] = ()  # names of the first components, where labels are known in part
+    common: tuple[int, ...] = ()  # regressors whose coefficient all components share
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -101,7 +102,7 @@ class Design:
             unless it says "0 +" or "- 1"; None is ".", all other columns that are not empty. Behind a bar
             stand concomitants, as "y ~ x | z".
           weights: the column that says how much a row counts, and how that is meant.
-          terms: groups of rows, concomitants and labels known in part.
+          terms: groups of rows, concomitants, labels known in part, and common coefficients.
 
         Returns:
           A Design, and the rows of `frame`.
@@ -112,7 +113,8 @@ class Design:
         """
         terms = terms or Terms()
         aside = terms.columns if weights is None else (*terms.columns, weights.column)
-        parsed, notes = read_formula(frame, response, formula, aside, terms.concomitant)
+        extra = terms.concomitant, terms.common
+        parsed, notes = read_formula(frame, response, formula, aside, *extra)
         typed = columns.typed(frame, parsed, None).dropna()
         if terms.group is not None:
             typed = typed[groups_of(frame, terms.group, typed.index).notna()]
@@ -149,8 +151,12 @@ class Design:
         gate = _gate(parsed, typed) if parsed.gate else None
         of_rows = told(terms, frame, typed.index)
         names, intercept = _named(parsed, kept)
-        whole = names, intercept, levels, notes + of_rows.notes, parsed, left, right, offsets
-        design = cls(parsed.text, parsed.response, *whole, gate, terms.group, of_rows.labels)
+        common = _common(parsed, right, kept)
+        notes += of_rows.notes
+        if common:
+            notes += (f"common to all components: {', '.join(names[j] for j in common)}",)
+        whole = names, intercept, levels, notes, parsed, left, right, offsets
+        design = cls(parsed.text, parsed.response, *whole, gate, terms.group, of_rows.labels, common)
         rows = design._observations(typed, len(frame), response=True)
         rows = rows._replace(
             dropped=rows.dropped - zeros,
@@ -210,6 +216,7 @@ def read_formula(
     text: str | None,
     aside: Collection[str] = (),
     concomitant: str | None = None,
+    common: str | None = None,
 ) -> tuple[Formula, tuple[str, ...]]:
     """The formula of a table, and what `.` leaves out beside `aside`; others as of `Design.learn`."""
     names = [str(name) for name in frame.columns]
@@ -238,7 +245,13 @@ def read_formula(
         raise ValueError(f"the table has no column beside {response or left!r}")
     verbatim = response is not None
     parsed = formula.read(
-        response or left, right, names, default, verbatim=verbatim, gate=(gate or "").strip()
+        response or left,
+        right,
+        names,
+        default,
+        verbatim=verbatim,
+        gate=(gate or "").strip(),
+        common=common or "",
     )
     notes = tuple(frame.attrs.get("notes", ()))
     if "." in right:
@@ -264,6 +277,24 @@ def _gate(parsed: Formula, typed: pd.DataFrame) -> Gate:
     if not spec.column_names or any("offset(" in name for name in spec.column_names):
         raise ValueError(f"formula {parsed.text!r}: concomitants must be terms with coefficients")
     return Gate(*_named(parsed, list(spec.column_names)), spec)
+
+
+def _common(parsed: Formula, right: Any, kept: list[str]) -> tuple[int, ...]:
+    """The places of the regressors that the common terms make."""
+    if not parsed.common:
+        return ()
+    places = {str(term): right.term_indices[term] for term in right.term_indices}
+    names = []
+    with _formula_errors(parsed):
+        common = list(formulaic.Formula(parsed.common, _parser=parser(intercept=False)))
+    for term in map(str, common):
+        shown = "the intercept, 1" if term == "1" else parsed.label(term)
+        if term not in places:
+            raise ValueError(f"--common: {shown} is no term of the formula {parsed.text!r}")
+        names += [right.column_names[i] for i in places[term]]
+    if any(name not in kept for name in names):
+        raise ValueError(f"--common: an offset has no coefficient, in the formula {parsed.text!r}")
+    return tuple(sorted(kept.index(name) for name in names))
 
 
 def _first(parsed: Formula, side: str, typed: pd.DataFrame) -> Any:

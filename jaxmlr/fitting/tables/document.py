@@ -35,6 +35,8 @@ def differences(result: TableFit) -> pd.DataFrame:
     rows = []
     for a, b in itertools.combinations(range(count), 2):
         for j, name in enumerate(result.design.names):
+            if j in result.design.common:
+                continue
             i, k = a * d + j, b * d + j
             both = result.covariance[i, i] + result.covariance[k, k] - 2 * result.covariance[i, k]
             trusted = both >= 0 and np.isfinite(result.errors.coefficients[[a, b], j]).all()

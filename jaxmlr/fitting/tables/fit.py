@@ -88,10 +88,11 @@ def fit_rows(
         optimum was found that is not spurious.
     """
     told = rows.told()
-    check_method(method, [*told, *rows.known_of(1)])
+    shared: dict[str, Any] = {"common": list(design.common)} if design.common else {}
+    check_method(method, [*told, *rows.known_of(1), *shared])
     check(design, rows, min(components))
     weight = rows.weight
-    units = Units.of(rows.phi, rows.y, design.intercept, weight=weight).orthogonal(rows.phi)
+    units = _units(design, rows)
     gate_units = None
     if design.gate is not None and rows.concomitant is not None:
         z, flat = rows.concomitant, np.zeros(len(rows.y))
@@ -103,7 +104,7 @@ def fit_rows(
     total = n if weight is None else float(weight.sum())
     given = in_units(method, options or {}, units.unit)
     # A single line has one optimum; `fit` has a program ready where nothing but rows is told.
-    plain = not told and not design.labels
+    plain = not told and not design.labels and not shared
     single = "fit" if method == "fit" and plain else "em"
     fits: dict[int, Fit] = {}
     values, advice = {}, []
@@ -118,7 +119,8 @@ def fit_rows(
                 continue
             own = single if count == 1 and not given else method
             terms = told | rows.known_of(count)
-            one = methods.batch(own, *scaled, count, seed, row_weights=weight, terms=terms, **given)
+            own_options = given | (shared if count > 1 else {})
+            one = methods.batch(own, *scaled, count, seed, row_weights=weight, terms=terms, **own_options)
             if one.spurious() or not np.isfinite(one.log_likelihood):
                 advice.append(refusal(one, *scaled, units.unit))
                 continue
@@ -187,6 +189,15 @@ def fit_rows(
         prior,
         of_gate,
     )
+
+
+def _units(design: Design, rows: TableRows) -> Units:
+    """Units in which what is common to all components stays so: that rules out some."""
+    some = 0 < len(design.common) < len(design.names)
+    # Lines that meet at x = 0 do not meet at the mean of x.
+    centred_at = None if some and design.intercept in design.common else design.intercept
+    units = Units.of(rows.phi, rows.y, centred_at, weight=rows.weight)
+    return units if some else units.orthogonal(rows.phi)
 
 
 def _single_bic(phi: np.ndarray, y: np.ndarray, weight: np.ndarray | None, unit: float) -> float:
@@ -307,29 +318,3 @@ def fit_stream(
 
 
 _report = jax.jit(diagnostics.report)
-
-
-def as_table(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:
-    """Every parameter of every component, one row each; `others` are further columns by name.
-
-    The columns `component` (from 1), `term` (a regressor, "weight" or "sigma") and `estimate`. A regressor
-    may have the name of a parameter, which then stands in parentheses, as "(weight)".
-    """
-
-    def flat(each: Mixture, of_errors: bool) -> list[Any]:
-        count = len(each.weights)
-        variance = np.broadcast_to(each.noise_variance, (count,))
-        sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, (count,)))
-        # The standard error of sigma is that of sigma^2 over 2 sigma; ends of intervals are roots.
-        last = variance / (2 * sigma) if of_errors else np.sqrt(variance)
-        return np.column_stack([each.coefficients, each.weights, last]).reshape(-1).tolist()
-
-    parameters = [f"({name})" if name in design.names else name for name in ("weight", "sigma")]
-    terms = [*design.names, *parameters]
-    count = len(mixture.weights)
-    table = {
-        "component": np.repeat(np.arange(1, count + 1), len(terms)),
-        "term": terms * count,
-        "estimate": flat(mixture, False),
-    }
-    return pd.DataFrame(table | {name: flat(each, name == "standard_error") for name, each in others.items()})

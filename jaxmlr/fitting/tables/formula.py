@@ -45,6 +45,7 @@ class Formula:
     left: str = ""  # for formulaic
     right: str = ""
     gate: str = ""  # what the weights depend on, likewise; "" where they are constant
+    common: str = ""  # terms of the right side whose coefficients all components share, likewise
     columns: dict[str, str] = field(default_factory=dict)  # the column that a word stands for
     factors: set[str] = field(default_factory=set)  # the words inside of C(...)
     labels: dict[str, str] = field(default_factory=dict)  # what was written for a word or a call
@@ -93,6 +94,7 @@ def read(
     *,
     verbatim: bool,
     gate: str = "",
+    common: str = "",
 ) -> Formula:
     """Check a formula and put words of ours in the place of its columns.
 
@@ -103,6 +105,7 @@ def read(
       default: those among them that `.` stands for, without the ones on the left.
       verbatim: `left` is the name of a column as it is.
       gate: what is right of the bar "|", the concomitants that the weights depend on, or "".
+      common: terms of the right side whose coefficients all components share, or "".
 
     Raises:
       ValueError: anything but columns, numbers, the operators of Wilkinson notation and calls of `FUNCTIONS`.
@@ -117,6 +120,7 @@ def read(
         "default": list(default),
         "verbatim": verbatim,
         "gate": gate,
+        "common": common,
     }
     if len(formula.text) > LONGEST and not (verbatim and right == "."):
         raise ValueError(f"a formula must have at most {LONGEST:,} characters, not {len(formula.text):,}")
@@ -134,6 +138,8 @@ def read(
     alone = re.fullmatch(rf"(?:I\(\s*)?({WORD}\d+_)(?:\s*\))?", formula.left)
     if gate:
         formula.gate = _Side(formula, gate, columns, others).rewritten()
+    if common:
+        formula.common = _Side(formula, common, columns, others).rewritten()
     if alone and alone[1] in f"{formula.right} {formula.gate}".split():
         raise ValueError(f"formula {formula.text!r}: the response stands on the right side too")
     return formula

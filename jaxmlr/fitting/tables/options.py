@@ -16,6 +16,7 @@ _GIVEN = {
     "groups": "--group",
     "concomitant": "--concomitant",
     "known": "--known-labels",
+    "common": "--common",
     "phi": "the formula",
     "y": "the formula",
     "mask": "--missing",

@@ -37,6 +37,8 @@ def _limited(operator: Operator) -> Operator:
     )
 
 
-def parser() -> DefaultFormulaParser:
-    """Formulaic's parser with that limit."""
-    return DefaultFormulaParser(operator_resolver=_Resolver(), feature_flags=set())
+def parser(*, intercept: bool = True) -> DefaultFormulaParser:
+    """Formulaic's parser with that limit; `intercept` says whether a right side has one unless told."""
+    return DefaultFormulaParser(
+        operator_resolver=_Resolver(), feature_flags=set(), include_intercept=intercept
+    )

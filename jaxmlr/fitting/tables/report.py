@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from jaxmlr.fitting.tables.fit import StreamFit, TableFit, as_table
+from jaxmlr.fitting.tables.design import Design
+from jaxmlr.fitting.tables.fit import StreamFit, TableFit
+from jaxmlr.mixture import Mixture
 
 NORMAL = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
 _CRITERIA = {"log_likelihood": "log-likelihood", "aic": "AIC", "bic": "BIC", "icl": "ICL"}
@@ -22,8 +24,8 @@ def coefficients(result: TableFit | StreamFit) -> pd.DataFrame:
     `note` says "no interval" where none can be trusted; the entries are then NaN.
     """
     if isinstance(result, StreamFit):
-        return as_table(result.design, result.mixture)
-    table = as_table(
+        return _tidy(result.design, result.mixture)
+    table = _tidy(
         result.design,
         result.fit.mixture,
         standard_error=result.errors,
@@ -31,6 +33,32 @@ def coefficients(result: TableFit | StreamFit) -> pd.DataFrame:
         upper=result.upper,
     )
     return table.assign(note=np.where(table["standard_error"].isna(), "no interval", ""))
+
+
+def _tidy(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:
+    """Every parameter of every component, one row each; `others` are further columns by name.
+
+    The columns `component` (from 1), `term` (a regressor, "weight" or "sigma") and `estimate`. A regressor
+    may have the name of a parameter, which then stands in parentheses, as "(weight)".
+    """
+
+    def flat(each: Mixture, of_errors: bool) -> list[Any]:
+        count = len(each.weights)
+        variance = np.broadcast_to(each.noise_variance, (count,))
+        sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, (count,)))
+        # The standard error of sigma is that of sigma^2 over 2 sigma; ends of intervals are roots.
+        last = variance / (2 * sigma) if of_errors else np.sqrt(variance)
+        return np.column_stack([each.coefficients, each.weights, last]).reshape(-1).tolist()
+
+    parameters = [f"({name})" if name in design.names else name for name in ("weight", "sigma")]
+    terms = [*design.names, *parameters]
+    count = len(mixture.weights)
+    table = {
+        "component": np.repeat(np.arange(1, count + 1), len(terms)),
+        "term": terms * count,
+        "estimate": flat(mixture, False),
+    }
+    return pd.DataFrame(table | {name: flat(each, name == "standard_error") for name, each in others.items()})
 
 
 def concomitants(result: TableFit) -> pd.DataFrame | None:

@@ -30,6 +30,7 @@ def dumped(design: Design) -> dict[str, Any]:
         "gate": None if design.gate is None else _dumped_gate(design.gate),
         "group": design.group,
         "labels": list(design.labels),
+        "common": list(design.common),
     }
 
 
@@ -70,6 +71,7 @@ def loaded(values: dict[str, Any]) -> Design:
             None if gate is None else _loaded_gate(gate, parsed.gate),
             None if values.get("group") is None else str(values["group"]),
             tuple(map(str, values.get("labels", ()))),
+            tuple(map(int, values.get("common", ()))),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the model's design cannot be read: {error!r}") from error

@@ -1,4 +1,4 @@
-"""What a table tells of its rows beside phi and y: groups, concomitants, and labels known in part."""
+"""What a table tells beside phi and y: groups, concomitants, labels known in part, common coefficients."""
 
 import re
 from collections.abc import Iterable
@@ -11,16 +11,22 @@ import pandas as pd
 from jaxmlr import registry
 from jaxmlr.fitting.tables import columns
 
-OPTIONS = {"groups": "--group", "concomitant": "--concomitant", "known": "--known-labels"}
+OPTIONS = {
+    "groups": "--group",
+    "concomitant": "--concomitant",
+    "known": "--known-labels",
+    "common": "--common",
+}
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The columns that say it, and the formula of the concomitants; None where nothing is told."""
+    """The columns that say it, and the terms of the formula; None where nothing is told."""
 
     group: str | None = None  # rows with the same entry share their component
     concomitant: str | None = None  # the right side of a formula: what the weights depend on
     known_labels: str | None = None  # the components that a row may belong to, as 1 or 1|3; blank: any
+    common: str | None = None  # terms of the right side whose coefficients all components share
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -29,7 +35,8 @@ class Terms:
 
     def told(self) -> Iterable[str]:
         """The arguments of a batch method by which it is told."""
-        values = zip(OPTIONS, (self.group, self.concomitant, self.known_labels), strict=True)
+        given = (self.group, self.concomitant, self.known_labels, self.common)
+        values = zip(OPTIONS, given, strict=True)
         return [name for name, value in values if value is not None]
 
 
