@@ -17,6 +17,7 @@ from jaxmlr.study.declare.paths import with_field
 from jaxmlr.study.declare.spec import Study
 
 STEPS = 500  # of a shortened trial, on which the speed of long ones is measured
+SHORT = 4096  # trials on a CPU, which computes more of them in chunks anyway
 FITS = 16  # trials to which batch methods are fitted, where a block has many
 WHOLE = 10**8  # trial-steps times regressors of a block that is measured as it is
 ITERATIONS = 50  # of a batch method: what it costs beside a recursive one, to choose what is measured
@@ -152,8 +153,9 @@ def _round_seconds(study: Study, programs: Sequence[Program], chosen: Chosen | N
     with ThreadPoolExecutor(len(devices)) as threads:
         if any(counts[name] for name in study.recursive):
             steps = min(STEPS, study.steps)
-            short = list(threads.map(lambda d: _short(study, study.block_size, d, chosen), devices))
-            seconds += _seconds(short) * last / steps
+            size = min(study.block_size, SHORT) if devices[0].platform == "cpu" else study.block_size
+            short = list(threads.map(lambda d: _short(study, size, d, chosen), devices))
+            seconds += _seconds(short) * (last / steps) * (study.block_size / size)
         if any(counts[name] for name in study.batch):
             few = list(threads.map(lambda d: _few(study, d, chosen), devices))
             seconds += _seconds(few) * study.block_size / min(FITS, study.block_size)
