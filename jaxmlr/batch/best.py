@@ -149,7 +149,9 @@ def best_of(
 
         def phase(pool: Mixture, limits: jax.Array) -> tuple[Mixture, tuple[Fit, jax.Array]]:
             fits, sound = climb(pool, limits, max(screening, max_iterations))
-            return fits.mixture, (fits, sound)
+            variance = fits.mixture.noise_variance
+            wide = jnp.broadcast_to(variance.reshape(count, -1), pool.noise_variance.shape)
+            return fits.mixture._replace(noise_variance=wide), (fits, sound)
 
         final, sound = jax.tree.map(lambda leaf: leaf[1, :finalists], lax.scan(phase, pool, limits)[1])
     best: Fit = _named(jax.tree.map(lambda leaf: leaf[0], final), used)

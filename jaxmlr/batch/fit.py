@@ -21,6 +21,7 @@ from jaxmlr.batch.problem import ridge_of, tolerance_of
 from jaxmlr.batch.rows import checked
 from jaxmlr.batch.starts.anchors import aligned
 from jaxmlr.batch.starts.candidates import Rows
+from jaxmlr.batch.starts.greedy import GROWN, from_smaller, roomy
 from jaxmlr.batch.starts.kinds import KINDS, pool
 from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.batch.support import few_rows
@@ -29,8 +30,9 @@ from jaxmlr.mixture import Mixture
 
 DRAWN_FROM = 4096  # rows, of those in an order by chance: starts need no more
 MIXED = {
-    "random_partition": 4,
-    "random_lines": 8,
+    "random_partition": 2,
+    "random_lines": 6,
+    "greedy": 4,
     "spread_lines": 16,
     "sequential_robust": 16,
     "spectral": 4,
@@ -63,6 +65,7 @@ def fit(
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
     sample: int = 16_384,
+    smaller: Mixture | None = None,
 ) -> Fit:
     """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
 
@@ -78,7 +81,7 @@ def fit(
       components: K.
       key: a PRNG key; the same key gives the same fit.
       starts: how many of each kind, by name: "random_partition", "random_lines", "spread_lines",
-        "sequential_robust", "spectral", "tensor" (needs K <= d). None: 50 of all kinds.
+        "sequential_robust", "greedy", "spectral", "tensor" (needs K <= d). None: 50 of all kinds.
       weights: (K,), where they are known.
       noise_variance: () or (K,), where it is known.
       coefficients: (d,) for all components alike, or (K, d): those that are known, NaN where they are not.
@@ -100,6 +103,10 @@ def fit(
       concomitant: (n, m) z: weights are softmax(alpha_k' z), and `Fit.gate` has alpha; see `em`.
       sample: where there are more rows than this, the starts climb on so many of them, drawn at random, and
         the best goes on to convergence on all rows.
+      smaller: the mixture of a fit of fewer components to the same rows. Starts that grow from it take the
+        place of "greedy" ones, and one is that mixture itself, with a component twice: the likelihood is then
+        not below its, unless what gains is refused, weights depend on variables, or the starts climb on a
+        sample.
 
     Returns:
       The Fit of greatest likelihood among those not refused; where all are, the best of them, and `result`
@@ -135,9 +142,15 @@ def fit(
         held=None if values is None else ~np.isnan(values),
         **terms.facts(),
     )
-    filled_up = capacity.holds(
-        min(len(y), sample), d, components, constraints, phi, y, weight, key, tolerance, variance_floor, ridge
-    )
+    if smaller is not None:
+        before, width = np.shape(smaller.coefficients)
+        if width != d or not before < components:
+            raise ValueError(
+                f"smaller must have {d} coefficients a component and fewer than {components} components, not"
+                f" {width} and {before}"
+            )
+    arrays = (phi, y, weight, key, tolerance, variance_floor, ridge, smaller)
+    filled_up = capacity.holds(min(len(y), sample), d, components, constraints, *arrays)
     chosen = dict(MIXED if starts is None else starts)
     if starts is not None and chosen.get("tensor"):
         check_tensor(components, d)
@@ -180,7 +193,7 @@ def fit(
     numbers = (ridge, variance_floor, tolerance)
     best: Fit
     if filled_up:
-        best = _fit_filled(part, key, components, kinds, numbers, statics)
+        best = _fit_filled(part, key, components, kinds, numbers, smaller, statics)
     else:
         best = _fit(
             part,
@@ -189,6 +202,7 @@ def fit(
             weights,
             noise_variance,
             coefficients,
+            smaller,
             part_terms,
             components=components,
             kinds=kinds,
@@ -209,6 +223,7 @@ def _fit_filled(
     components: int,
     kinds: tuple[tuple[str, int], ...],
     numbers: tuple[jax.Array, jax.Array | None, jax.Array],
+    smaller: Mixture | None,
     statics: dict[str, Any],
 ) -> Fit:
     """By two programs, which are compiled side by side and serve rows of all sizes."""
@@ -232,7 +247,13 @@ def _fit_filled(
     )
     climb.begin(whole, start.like, filled_ridge, *others, used)
     few = jax.tree.map(lambda leaf: leaf[:DRAWN_FROM] if leaf.ndim else leaf, whole)
-    best: Fit = climb(whole, start(key, few, used), filled_ridge, *others, used)
+    starts = start(key, few, used)
+    if smaller is not None:
+        grow = programs.Program(from_smaller, "grown", (room,), capacity.some_mixture(room, dtype, GROWN))
+        before: Any = np.int32(np.shape(smaller.weights)[0])
+        own = roomy(smaller, room, capacity.COLUMNS)
+        starts = _joined(starts, grow(_of_smaller(key), few, own, before, used), kinds)
+    best: Fit = climb(whole, starts, filled_ridge, *others, used)
     return capacity.taken_fit(best, components, d)
 
 
@@ -249,6 +270,7 @@ def _fit(
     weights: jax.Array | None,
     noise_variance: jax.Array | None,
     coefficients: jax.Array | None,
+    smaller: Mixture | None,
     terms: Terms,
     *,
     components: int,
@@ -257,6 +279,10 @@ def _fit(
     **limits: int,
 ) -> Fit:
     starts = pool(key, data, kinds=kinds, components=components)
+    if smaller is not None:
+        before = smaller.weights.shape[0]
+        own = roomy(smaller, components, data.phi.shape[1])
+        starts = _joined(starts, from_smaller(_of_smaller(key), data, own, before, components), kinds)
     known = terms.known
     if known is not None:
         starts = lax.map(lambda start: aligned(start, data, known), starts)
@@ -275,6 +301,16 @@ def _fit(
     return best_of(
         data, starts, ridge, variance_floor, tolerance, None, terms, constraints=constraints, **limits
     )
+
+
+def _of_smaller(key: jax.Array) -> jax.Array:
+    return jax.random.fold_in(key, len(KINDS) + 2)
+
+
+def _joined(starts: Mixture, grown: Mixture, kinds: tuple[tuple[str, int], ...]) -> Mixture:
+    """Starts with those that grew from a smaller fit in the place of greedy ones, which come first."""
+    drop = min(GROWN, dict(kinds).get("greedy", 0))
+    return jax.tree.map(lambda new, old: jnp.concatenate([new, old[drop:]]), grown, starts)
 
 
 def _shuffled(key: jax.Array, starts: Mixture) -> Mixture:

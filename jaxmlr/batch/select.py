@@ -158,6 +158,8 @@ def select(
 ) -> Selection:
     """Fit every number of components and take the one that a criterion likes best.
 
+    Starts of each grow from the fit of fewer, so that the likelihood rises with K; see `smaller` of `fit`.
+
     BIC is consistent for the number of components; ICL asks besides that they can be told apart; AIC
     takes too many.
 
@@ -188,7 +190,13 @@ def select(
     rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
     rows |= {"groups": groups, "concomitant": concomitant}
     n = jnp.sum(checked(phi, y, mask, row_weights)[2])
-    fits = tuple(fit(phi, y, count, jax.random.fold_in(key, count), **rows, **options) for count in counts)
+    by_count: dict[int, Fit] = {}
+    sound: Mixture | None = None
+    for count in sorted(set(counts)):
+        by_count[count] = fit(phi, y, count, jax.random.fold_in(key, count), **rows, **options, smaller=sound)
+        if not bool(by_count[count].spurious()):
+            sound = by_count[count].mixture
+    fits = tuple(by_count[count] for count in counts)
     values = {
         "aic": jnp.stack([aic(each) for each in fits]),
         "bic": jnp.stack([bic(each, n) for each in fits]),

@@ -39,16 +39,24 @@ def correction(phi: jax.Array, error: jax.Array, weight: jax.Array) -> jax.Array
     return solve(gram, jnp.einsum("n,ni->i", weight * error, phi, precision="highest"))
 
 
-def candidates(key: jax.Array, data: Rows, chance: jax.Array, count: int = CANDIDATES) -> jax.Array:
+def candidates(
+    key: jax.Array, data: Rows, chance: jax.Array, count: int = CANDIDATES, often: jax.Array | None = None
+) -> jax.Array:
     """`count` lines (count, d), each through rows drawn with probability proportional to `chance` (n,).
 
     Some pass through d rows, which is likeliest to stay within one component; the others through 3 d rows,
-    which noise and near-collinear rows tilt less.
+    which noise and near-collinear rows tilt less. A quarter draw their rows by `often` (n,), if that is
+    given and not all 0.
     """
     n, most = data.phi.shape
     below = jnp.cumsum(chance)
     u = jax.random.uniform(key, (count, 3 * most + 1), data.y.dtype)
     rows = jnp.minimum(jnp.searchsorted(below, u[:, 1:] * below[-1], side="right"), n - 1)
+    if often is not None:
+        sums = jnp.cumsum(often)
+        others = jnp.minimum(jnp.searchsorted(sums, u[:, 1:] * sums[-1], side="right"), n - 1)
+        quarter = jnp.arange(count, dtype=jnp.int32) % 4 == 3
+        rows = jnp.where(quarter[:, None] & (sums[-1] > 0), others, rows)
     taken = jnp.where(u[:, :1] < 0.5, 3, 1) * data.dim
     counts = jnp.arange(3 * most, dtype=jnp.int32)[None, :] < taken
     return jax.vmap(correction)(data.phi[rows], data.y[rows], counts.astype(data.y.dtype))

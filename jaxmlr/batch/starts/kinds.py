@@ -11,7 +11,8 @@ from jax.typing import ArrayLike
 from jaxmlr._xla.target import target
 from jaxmlr.batch.starts import moments
 from jaxmlr.batch.starts.candidates import Rows, around
-from jaxmlr.batch.starts.lines import PARTITION, SPREAD, lines_by
+from jaxmlr.batch.starts.lines import GREEDY, PARTITION, SPREAD, lines_by
+from jaxmlr.batch.starts.lines import greedy as greedy
 from jaxmlr.batch.starts.lines import random_lines as random_lines
 from jaxmlr.batch.starts.lines import random_partition as random_partition
 from jaxmlr.batch.starts.lines import sequential_robust as sequential_robust
@@ -20,15 +21,16 @@ from jaxmlr.batch.starts.moments import spectral as spectral
 from jaxmlr.batch.starts.moments import tensor as tensor
 from jaxmlr.mixture import Mixture
 
-KINDS: dict[str, Callable[..., Mixture]] = {  # the first four in the order of the ways of `lines_by`
+KINDS: dict[str, Callable[..., Mixture]] = {  # the first five in the order of the ways of `lines_by`
     "random_partition": random_partition,
     "random_lines": random_lines,
     "spread_lines": spread_lines,
     "sequential_robust": sequential_robust,
+    "greedy": greedy,
     "spectral": spectral,
     "tensor": tensor,
 }
-SPECTRAL, TENSOR = 4, 5
+SPECTRAL, TENSOR = 5, 6
 
 
 def pool(
@@ -100,6 +102,6 @@ def _draw(
             lines, label = through_rows()
         else:
             lines, label = lax.cond(kind == TENSOR, by_moments, through_rows)
-        return around(data, lines, count, label, kind == PARTITION)
+        return around(data, lines, count, label, (kind == PARTITION) | (kind == GREEDY))
 
     return draw

@@ -7,10 +7,11 @@ from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
 from jaxmlr.batch.starts.candidates import CANDIDATES, Rows, around, candidates, correction, quantile, squares
+from jaxmlr.batch.starts.greedy import best_addition, log_normal, repeated
 from jaxmlr.mixture import Mixture
 
-PARTITION, RANDOM, SPREAD, ROBUST = range(4)  # ways to find lines one after another
-REFINEMENTS = (1, 0, 0, 30)  # least squares steps of each way
+PARTITION, RANDOM, SPREAD, ROBUST, GREEDY = range(5)  # ways to find lines one after another
+REFINEMENTS = (1, 0, 0, 30, 1)  # least squares steps of each way
 
 
 def random_partition(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
@@ -89,10 +90,30 @@ def sequential_robust(key: jax.Array, data: Rows, components: int, used: ArrayLi
     return around(data, lines, components if used is None else used)
 
 
+def greedy(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
+    """From one line for all rows, one more at a time: that which raises the likelihood most (greedy EM).
+
+    After Vlassis and Likas (2002), for lines; `greedy.best_addition` has the equation. Each line begins with
+    a variance of its own, so that a narrow one is found where it crosses a wide one; a quarter of the
+    candidates pass through rows of the most frequent response, if one is frequent.
+
+    Args:
+      key: of this start.
+      data: phi (n, d), y (n,), weight (n,).
+      components: K.
+      used: how many of the K count, the first ones, where that is not all; it may be traced.
+
+    Returns:
+      A Mixture.
+    """
+    lines, label = lines_by(GREEDY, key, data, components, used)
+    return around(data, lines, components if used is None else used, label)
+
+
 def lines_by(
     way: int | jax.Array, key: jax.Array, data: Rows, components: int, used: ArrayLike | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Lines (K, d) found one after another, and the groups (n,) of rows that `PARTITION` draws.
+    """Lines (K, d), one after another, and the groups (n,) of rows that `PARTITION` draws, `GREEDY` makes.
 
     All ways are one loop of proposing, choosing, refining and taking rows away: a program of starts of every
     kind is then hardly larger than that of one. An int is a way known to the compiler.
@@ -102,7 +123,8 @@ def lines_by(
     least = steps.resolution(y, weight)
     count = components if used is None else used
     keys = jax.random.split(key, components)
-    label = jax.random.randint(key, y.shape, 0, count, jnp.int32)
+    random_label = jax.random.randint(key, y.shape, 0, count, jnp.int32)
+    often, one = repeated(data), jnp.ones((), y.dtype)
     known = isinstance(way, int)
     tries = components if known and way == RANDOM else max(CANDIDATES, components)
     refinements = REFINEMENTS[way] if isinstance(way, int) else jnp.asarray(REFINEMENTS, jnp.int32)[way]
@@ -110,51 +132,70 @@ def lines_by(
     def fitted(beta: jax.Array) -> jax.Array:
         return jnp.einsum("nd,d->n", phi, beta, precision="highest")
 
-    def add(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        left, taken = carry  # squared distances from the nearest line (SPREAD), weights still free (ROBUST)
+    Carry = tuple[jax.Array, jax.Array, jax.Array]
+
+    def add(k: jax.Array, carry: Carry) -> Carry:
+        # Squared distances from the nearest line (SPREAD), weights still free (ROBUST), log density (GREEDY).
+        left, label, taken = carry
         chance = jnp.where(way == ROBUST, left, weight)
         chance = jnp.where(way == SPREAD, weight * jnp.where(jnp.isinf(left), 1, left + least), chance)
-        lines = candidates(jnp.where(way == RANDOM, key, keys[k]), data, chance, tries)
+        same = jnp.where(way == GREEDY, often, 0)
+        lines = candidates(jnp.where(way == RANDOM, key, keys[k]), data, chance, tries, same)
         square = squares(data, lines)
         middle = 0.5 / jnp.asarray(count - k, y.dtype)
 
-        def first() -> tuple[jax.Array, jax.Array]:
-            return jnp.zeros((), jnp.int32), jnp.ones((), y.dtype)
+        def first() -> Carry:
+            return jnp.zeros((), jnp.int32), one, one
 
-        def in_turn() -> tuple[jax.Array, jax.Array]:
-            return jnp.asarray(k, jnp.int32), jnp.ones((), y.dtype)
+        def in_turn() -> Carry:
+            return jnp.asarray(k, jnp.int32), one, one
 
-        def nearest() -> tuple[jax.Array, jax.Array]:
+        def nearest() -> Carry:
             distance = jnp.sum(weight[None, :] * jnp.minimum(left[None, :], square), axis=1)
-            return jnp.argmin(distance).astype(jnp.int32), jnp.ones((), y.dtype)
+            return jnp.argmin(distance).astype(jnp.int32), one, one
 
-        def robust() -> tuple[jax.Array, jax.Array]:
+        def robust() -> Carry:
             # A sum of logarithms is lowered by many small residuals and hardly raised by large ones.
             spread = quantile(jnp.min(square, axis=0), left, middle) + least
             best = jnp.argmin(jnp.sum(left[None, :] * jnp.log(square + spread), axis=1))
-            return best.astype(jnp.int32), jnp.sqrt(quantile(square[best], left, middle))
+            return best.astype(jnp.int32), jnp.sqrt(quantile(square[best], left, middle)), one
 
-        choices = (first, in_turn, nearest, robust)
-        best, scale = choices[way]() if isinstance(way, int) else lax.switch(way, choices)
+        def likeliest() -> Carry:
+            best, variance, share = best_addition(square, weight, left, least, data.dim)
+            return best, jnp.sqrt(variance), jnp.where(k == 0, one, share)
+
+        choices = (first, in_turn, nearest, robust, likeliest)
+        best, scale, share = choices[way]() if isinstance(way, int) else lax.switch(way, choices)
+        own = jnp.log(share) + log_normal(square[best], jnp.maximum(scale * scale, least))
+        joins = (way == GREEDY) & ((k == 0) | (own > jnp.log1p(-share) + left))
+        label = jnp.where(joins, k, label)
+        grouped = (way == PARTITION) | (way == GREEDY)
 
         def refine(_: int, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             beta, scale = now
             error = y - fitted(beta)
             core = left * jnp.exp(-0.5 * jnp.square(error / jnp.maximum(scale, jnp.sqrt(least))))
-            w = jnp.where(way == PARTITION, jnp.where(label == k, weight, 0), core)
+            w = jnp.where(grouped, jnp.where(label == k, weight, 0), core)
             beta = beta + correction(phi, error, w)
             error = y - fitted(beta)
             return beta, jnp.sqrt(2 * jnp.sum(w * error * error) / jnp.maximum(jnp.sum(w), tiny))
 
-        line = jnp.where(way == PARTITION, 0, lines[best])
-        line, scale = lax.fori_loop(0, refinements, refine, (line, scale))
-        explained = jnp.abs(y - fitted(line)) < 3 * jnp.maximum(scale, jnp.sqrt(least))
+        alone = (way == PARTITION) | ((way == GREEDY) & (k == 0))
+        line, scale = lax.fori_loop(0, refinements, refine, (jnp.where(alone, 0, lines[best]), scale))
+        error = y - fitted(line)
+        explained = jnp.abs(error) < 3 * jnp.maximum(scale, jnp.sqrt(least))
         rest = jnp.where(explained, 0, left)
         # Where too few rows are left for a line, the next is drawn from all of them again.
         enough = jnp.sum(rest > 0, dtype=jnp.int32) > data.dim
         free = jnp.where(enough, rest, weight)
-        return jnp.where(way == SPREAD, jnp.minimum(left, square[best]), free), taken.at[k].set(line)
+        own = jnp.log(share) + log_normal(error * error, jnp.maximum(0.5 * scale * scale, least))
+        grown = jnp.where(k == 0, own, jnp.logaddexp(own, jnp.log1p(-share) + left))
+        free = jnp.where(way == GREEDY, grown, free)
+        left = jnp.where(way == SPREAD, jnp.minimum(left, square[best]), free)
+        return left, label, taken.at[k].set(line)
 
     none = jnp.zeros((components, phi.shape[1]), y.dtype)
-    _, lines = lax.fori_loop(0, count, add, (jnp.where(way == SPREAD, jnp.inf, weight), none))
+    begin = jnp.where(way == SPREAD, jnp.inf, jnp.where(way == GREEDY, 0, weight))
+    label = jnp.where(way == GREEDY, 0, random_label)
+    _, label, lines = lax.fori_loop(0, count, add, (begin, label, none))
     return lines, label
