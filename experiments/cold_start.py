@@ -112,7 +112,13 @@ def against_batch(case, steps, trials, name):
         process = processes.gaussian()
         phi, y, _ = jaxmlr.simulate(jax.random.key(3), truth, process, steps, trial=index)
         early = steps // 6
-        step = lambda state, row: (method.step(state, row)[0], None)  # noqa: E731
+
+        def step(state, row):
+            return method.step(state, row)[0], None
+
+        def error(mixture):
+            return jaxmlr.metrics.coefficient_error(mixture, truth) ** 2
+
         first, _ = jax.lax.scan(step, method.init(case[1], None, y.dtype), (phi[:early], y[:early]))
         last, _ = jax.lax.scan(step, first, (phi[early:], y[early:]))
         batch = [
@@ -120,7 +126,6 @@ def against_batch(case, steps, trials, name):
             for n in (early, steps)
         ]
         recursive = [method.mixture(state) for state in (first, last)]
-        error = lambda m: jaxmlr.metrics.coefficient_error(m, truth) ** 2  # noqa: E731
         return jnp.stack([error(m) for m in recursive]), jnp.stack([error(m) for m in batch])
 
     run = jax.jit(lambda *all_trials: jax.lax.map(lambda each: one(*each), all_trials))

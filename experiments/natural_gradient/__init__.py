@@ -1,7 +1,7 @@
 """K lines from a cold start: EM on the first rows, then the natural gradient on everything at once.
 
-A method under trial: as accurate as batch EM, but it takes seconds to compile and 1.6 us a step, so that it
-is no method of the package yet (experiments/cold_start.md).
+A method under trial: near batch EM where it was tried, but it takes seconds to compile and 1.6 us a step,
+so that it is no method of the package yet (experiments/cold_start.md).
 """
 
 from typing import Any, NamedTuple
