@@ -16,9 +16,9 @@ SIGNS = {"symmetric": (1.0, -1.0), "common": (1.0,)}  # beta_k = sign_k beta
 class Layout(NamedTuple):
     """Coefficient (k, j) is sign[k, j] times free number place[k, j], or is held; of NumPy, static."""
 
-    place: np.ndarray  # (K, d) int, from 0 to q - 1; q where the coefficient is held
+    place: np.ndarray  # (K, d) int32, from 0 to q - 1; q where the coefficient is held
     sign: np.ndarray  # (K, d) 1 or -1
-    first: np.ndarray  # (q,) int, the first of the K d coefficients that each free number is
+    first: np.ndarray  # (q,) int32, the first of the K d coefficients that each free number is
     held: np.ndarray  # (K, d) bool
 
     def gathered(self, coefficients: jax.Array) -> jax.Array:
@@ -101,8 +101,8 @@ class Constraints:
     def names_components(self) -> bool:
         """Whether what was told of lines or variances tells the components apart."""
         columns = [len(set(column)) for column in zip(*self.common, strict=True)]
-        some = any(1 < classes < len(self.common) for classes in columns)
-        return self.tie != "none" or len(self.held) > 1 or bool(self.variance_classes) or some
+        partly_common = any(1 < classes < len(self.common) for classes in columns)
+        return self.tie != "none" or len(self.held) > 1 or bool(self.variance_classes) or partly_common
 
     def layout(self, components: int, d: int) -> Layout:
         """How the coefficients of so many lines are made of free numbers."""
@@ -129,7 +129,7 @@ class Constraints:
             return jnp.broadcast_to(jnp.sum(sums), sums.shape)
         if not self.variance_classes:
             return sums
-        classes = np.array(self.variance_classes)
+        classes = np.array(self.variance_classes, np.int32)
         return jnp.zeros(max(self.variance_classes) + 1, sums.dtype).at[classes].add(sums)[classes]
 
     def parameters(self, components: int, d: int) -> int:
@@ -161,7 +161,9 @@ def _layout(constraints: Constraints, components: int, d: int) -> Layout:
     rank = np.full(components * d, len(free))
     rank[free[order]] = np.arange(len(free))
     place = np.where(held, len(free), rank[names].reshape(shape))
-    return Layout(place, sign, np.flatnonzero(~held.reshape(-1))[first[order]], held)
+    coefficients = np.flatnonzero(~held.reshape(-1))[first[order]]
+    # Of 32 bits, which index under enable_x64 and without.
+    return Layout(place.astype(np.int32), sign, coefficients.astype(np.int32), held)
 
 
 def constraints_of(
