@@ -3,8 +3,11 @@
 The tables here list every method; test_estimator.py and batch/test_contract.py run over them.
 """
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -20,6 +23,16 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 2)
+
+# Programs are compiled once for all processes of a run, commands that a test starts included; the user's own
+# are left alone. The first process makes the folder, the others have it from the environment.
+if "JAXMLR_TESTS_CACHE" not in os.environ:
+    os.environ["JAXMLR_TESTS_CACHE"] = tempfile.mkdtemp(prefix="jaxmlr-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAXMLR_TESTS_CACHE"], ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = os.environ["JAXMLR_TESTS_CACHE"]
+jax.config.update("jax_compilation_cache_dir", os.environ["JAXMLR_TESTS_CACHE"] + "/tests")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 # The same examples every time, however slow the machine.
 settings.register_profile("tests", deadline=None, derandomize=True)
@@ -39,14 +52,6 @@ ORACLES = Path(__file__).resolve().parent / "oracles"
 def oracles() -> Path:
     """The folder of independent answers, most of them R's; its README has their sources."""
     return ORACLES
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """Commands run as processes leave the user's folder of compiled programs alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture

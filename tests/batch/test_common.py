@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from jaxmlr import Mixture
-from jaxmlr.batch import aic, bic, covariance, em, fit, gradient, hard_em, icl, select, standard_errors
+from jaxmlr.batch import aic, bic, covariance, em, fit, gradient, hard_em, icl, standard_errors
 from jaxmlr.batch.constraints import constraints_of
 
 EXACT = {"max_iterations": 5000, "tolerance": 1e-12}
@@ -126,10 +126,10 @@ def test_a_known_coefficient_is_an_offset(panel):
 def test_from_a_cold_start(panel, three):
     key = jax.random.key(0)
     wanted = em(panel.phi, panel.y, panel.start, common=[2], **EXACT)
-    chosen = select(panel.phi, panel.y, key, (1, 2), common=[2])
-    assert_allclose(chosen.best.log_likelihood, wanted.log_likelihood, rtol=1e-9)
-    assert chosen.best.mixture.coefficients[0, 1] < chosen.best.mixture.coefficients[1, 1]
-    assert_allclose(chosen.bic[1], -2 * wanted.log_likelihood + 8 * np.log(300), rtol=1e-9)
+    chosen = fit(panel.phi, panel.y, 2, key, common=[2])
+    assert_allclose(chosen.log_likelihood, wanted.log_likelihood, rtol=1e-9)
+    assert chosen.mixture.coefficients[0, 1] < chosen.mixture.coefficients[1, 1]
+    assert_allclose(bic(chosen, 300), -2 * wanted.log_likelihood + 8 * np.log(300), rtol=1e-9)
     wanted = em(three.phi, three.y, three.start, **NESTED, **EXACT)
     result = fit(three.phi, three.y, 3, key, **NESTED)
     assert_allclose(result.log_likelihood, wanted.log_likelihood, rtol=1e-9)
