@@ -21,7 +21,7 @@ from jaxmlr.batch import (
     select,
     standard_errors,
 )
-from jaxmlr.data import disturbances, drifts, labels, processes
+from jaxmlr.data import datasets, disturbances, drifts, labels, processes
 from jaxmlr.data.follow import follow
 from jaxmlr.data.simulate import simulate
 from jaxmlr.estimator import Estimator, Info, run
@@ -64,6 +64,7 @@ __all__ = [
     "bic",
     "bootstrap_test",
     "confidence_intervals",
+    "datasets",
     "diagnosed",
     "diagnostics",
     "disturbances",

@@ -17,6 +17,7 @@ def test_dir_is_the_public_names():
     modules = {name for name in names if inspect.ismodule(getattr(jaxmlr, name))}
     assert modules == {
         "batch",
+        "datasets",
         "diagnostics",
         "disturbances",
         "drifts",
