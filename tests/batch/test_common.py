@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from jaxmlr import Mixture
+from jaxmlr import Mixture, symmetric
 from jaxmlr.batch import aic, bic, covariance, em, fit, gradient, hard_em, icl, standard_errors
 from jaxmlr.batch.constraints import constraints_of
 
@@ -149,6 +149,18 @@ def test_all_columns_in_common_are_a_tie(panel):
         common = method(panel.phi, panel.y, panel.start, common=[0, 1, 2], **options)
         assert_allclose(common.mixture.coefficients, tied.mixture.coefficients, rtol=1e-12)
         assert aic(common) == aic(tied)
+
+
+def test_a_layout_serves_with_64_bits_and_without():
+    """It is kept from the first call to the second, in whichever width that is."""
+    rng = np.random.default_rng(0)
+    phi, y = rng.normal(size=(60, 2)), rng.normal(size=60)
+    for wide in (True, False):
+        with jax.enable_x64(wide):
+            result = em(phi, y, symmetric(np.array([1.0, -1.5]), 0.7), max_iterations=5, tie="symmetric")
+        assert result.log_likelihood.dtype == (np.float64 if wide else np.float32)
+        first, second = result.mixture.coefficients
+        assert_allclose(first, -second)
 
 
 def test_how_many_are_free():
