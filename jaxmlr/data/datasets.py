@@ -16,7 +16,7 @@ class Dataset(NamedTuple):
       formula: response and regressors, as `jaxmlr fit --formula` takes them.
       components: how many lines there are, or were found.
       path: the CSV file that holds the table.
-      about: what it shows, where it comes from, and on what terms it is shipped.
+      about: where it comes from, and on what terms it is shipped.
     """
 
     columns: dict[str, np.ndarray]
