@@ -180,12 +180,12 @@ class Store:
         try:
             with np.load(io.BytesIO(unsealed(path)), allow_pickle=False) as file:
                 tables = {key: file[key] for key in file.files}
+            whose = tables.pop("fingerprint").tobytes().decode()
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             say(f"{path} is damaged: {error}", file=sys.stderr)
             return None
-        whose = tables.pop("fingerprint").tobytes().decode()
         return tables if whose == self.parts.limits else None
 
 
