@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxmlr.fitting.tables import numerals
+from jaxmlr.fitting.tables import codes, numerals
 from jaxmlr.fitting.tables.formula import Formula, quoted
 
 MOST_LEVELS = 20  # of a text column that becomes a factor without being asked to
-_LIKE_NUMBER = re.compile(r"\s*[-+<>~(]*\s*[^\w\s]?\s*[.,]?\d")
+_PERSONS = re.compile(
+    r"(?i)(^|[\W_])(id|subj(ect)?|patient|participant|person|respondent)([\W_]?(id|no|nr))?$"
+)
+_LIKE_NUMBER = re.compile(r"\s*[-+<>~(]*\s*[^\w\s]{0,2}\s*[.,]?\d")
 
 
 def typed(frame: pd.DataFrame, formula: Formula, levels: Mapping[str, list[str]] | None) -> pd.DataFrame:
@@ -38,9 +41,9 @@ def typed(frame: pd.DataFrame, formula: Formula, levels: Mapping[str, list[str]]
         {word: _typed(column(frame, name), word, formula, levels) for word, name in formula.columns.items()},
         index=frame.index,
     )
-    if levels is None and not frame.attrs.get("missing"):
+    if levels is None:
         for word in typed.select_dtypes("number"):
-            _check_codes(typed[word].rename(formula.columns[word]))
+            codes.check(typed[word].rename(formula.columns[word]), frame.attrs.get("missing", ()))
     return typed
 
 
@@ -63,11 +66,27 @@ def is_empty(values: "pd.Series[Any]") -> bool:
     return len(values) > 0 and bool(values.isna().all())
 
 
-def counts_rows(values: "pd.Series[Any]") -> bool:
-    """Whether the entries are 0, 1, 2, ... or 1, 2, 3, ..."""
-    if len(values) < 10 or not pd.api.types.is_integer_dtype(values.dtype) or values.iloc[0] not in (0, 1):
-        return False
-    return bool((values.to_numpy() - values.iloc[0] == np.arange(len(values))).all())
+def numbering(values: "pd.Series[Any]", shown: str) -> str:
+    """What is to be said of whole numbers that seem to number rows, or blocks or persons of several; or "".
+
+    Args:
+      values: a column.
+      shown: its name as a formula has it.
+    """
+    if len(values) < 10 or not pd.api.types.is_integer_dtype(values.dtype) or values.isna().any():
+        return ""
+    steps = np.diff(values.to_numpy(np.float64))
+    if (steps == 1).all():
+        does = "counts the rows" if values.iloc[0] in (0, 1) else "rises by 1 from row to row"
+        return f"column {values.name!r} {does}; '. - {shown}' leaves it out"
+    blocks = ((steps == 0) | (steps == 1)).all() and 9 <= steps.sum() < len(values) / 2
+    if blocks or (_PERSONS.search(str(values.name)) and values.nunique() > 2):
+        does = f"numbers {int(steps.sum()) + 1} blocks of rows" if blocks else "is a number for the fit"
+        return (
+            f"column {values.name!r} {does}; if it names persons or groups, '. - {shown}' leaves it out and"
+            f" --group {shown} tells which rows belong together"
+        )
+    return ""
 
 
 def _typed(
@@ -95,7 +114,7 @@ def _typed(
         return _finite(parsed.astype(np.float64))
     row = bad.idxmax()
     what = f"row {row}, column {name!r}: {text[row]!r} is not a number"
-    like_numbers = text.dropna().map(lambda entry: bool(_LIKE_NUMBER.match(entry)))
+    like_numbers = text.dropna().map(_is_like_number)
     if levels is not None or number:
         raise ValueError(f"{what}; {_instead(text[row])}")
     if numerals.looks_like_dates(text.dropna()):
@@ -124,28 +143,14 @@ def without(formula: Formula, name: str) -> str:
     return f'--formula "{quoted(formula.response)} ~ . - {quoted(name)}"'
 
 
+def _is_like_number(entry: str) -> bool:
+    return bool(_LIKE_NUMBER.match(entry)) or numerals.is_number(entry)
+
+
 def _instead(entry: str) -> str:
-    if _LIKE_NUMBER.match(entry):
+    if _is_like_number(entry):
         return "write it as a plain number"
     return f"if it stands for a missing entry give --missing {entry!r}"
-
-
-def _check_codes(values: "pd.Series[Any]") -> None:
-    """Raise ValueError where a number looks like a code for a missing entry.
-
-    It is one of nines, as -999, and outside of all others by more than they differ from one another.
-    """
-    present = values.dropna().to_numpy(np.float64)
-    for code in (present.min(), present.max()) if len(present) > 2 else ():
-        others = present[present != code]
-        nines = abs(code) >= 99 and set(f"{abs(code):.10g}") <= {"9", "."}
-        if nines and len(others) > 1 and np.abs(others - code).min() > np.ptp(others):
-            where = f"{len(present) - len(others)} of {len(present)} rows"
-            raise ValueError(
-                f"column {values.name!r} holds {code:g} in {where}, far from the others, which go from"
-                f" {others.min():g} to {others.max():g}: give --missing {code:g} if it stands for a missing"
-                " entry, or --missing NA if it is a number"
-            )
 
 
 def _factor(text: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from formulaic.errors import DataMismatchWarning
 
-from jaxmlr.fitting.tables import columns, formula
+from jaxmlr.fitting.tables import codes, columns, formula
 from jaxmlr.fitting.tables.formula import Formula, quoted
 from jaxmlr.fitting.tables.functions import FUNCTIONS, INDICATOR
 from jaxmlr.fitting.tables.parser import parser
@@ -115,7 +115,13 @@ class Design:
         aside = terms.columns if weights is None else (*terms.columns, weights.column)
         extra = terms.concomitant, terms.common
         parsed, notes = read_formula(frame, response, formula, aside, *extra)
-        typed = columns.typed(frame, parsed, None).dropna()
+        typed = columns.typed(frame, parsed, None)
+        missing = frame.attrs.get("missing", ())
+        for word in typed.select_dtypes("number"):
+            notes += tuple(codes.remarks(typed[word].rename(parsed.columns[word]), missing))
+        gaps = _gaps(typed, parsed)
+        notes += (gaps,) * bool(gaps)
+        typed = typed.dropna()
         if terms.group is not None:
             typed = typed[groups_of(frame, terms.group, typed.index).notna()]
         weight, zeros = None, 0
@@ -124,8 +130,9 @@ class Design:
             notes += said
             typed = typed.loc[weight.index]
         if typed.empty:
+            without = f": {gaps}" if gaps else ""
             raise ValueError(
-                "no row has all the entries that are needed" if len(frame) else "there are no rows"
+                f"no row has all the entries that are needed{without}" if len(frame) else "there are no rows"
             )
         for word in typed.select_dtypes("category"):  # levels of the rows that are used
             typed[word] = typed[word].cat.remove_unused_categories()
@@ -258,9 +265,22 @@ def read_formula(
         unused = [name for name in empty if name not in parsed.columns.values()]
         notes += tuple(f"column {name!r} is empty and left out" for name in unused)
         for name in dict.fromkeys(parsed.columns.values()):
-            if columns.counts_rows(frame[name]):
-                notes += (f"column {name!r} counts the rows; '. - {quoted(name)}' leaves it out",)
+            if said := columns.numbering(frame[name], quoted(name)):
+                notes += (said,)
     return parsed, notes
+
+
+def _gaps(typed: pd.DataFrame, parsed: Formula) -> str:
+    """Which columns lack the most entries, where more than half of the rows lack one; else ""."""
+    lacking = typed.isna()
+    total = int(lacking.any(axis=1).sum())
+    if 2 * total <= len(typed):
+        return ""
+    counts = lacking.sum().sort_values(ascending=False, kind="stable")
+    shown = [
+        f"column {parsed.columns[str(word)]!r} in {count:,}" for word, count in counts[counts > 0].items()
+    ]
+    return f"{total:,} of {len(typed):,} rows lack an entry: {', '.join(shown[:3])}"
 
 
 def _named(parsed: Formula, columns: list[str]) -> tuple[tuple[str, ...], int | None]:

@@ -19,6 +19,7 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _COMMENTS = ("#", "%", "//")
+_NO_COMMENT = re.compile(r"#(N/A|NA|DIV/0!|VALUE!|REF!|NUM!|NAME\?|NULL!)|(#|%|//)\s*[,;\t|]")  # an entry
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,11 @@ def recognise(sample: bytes, whole: bool, name: str, reading: Reading) -> Dialec
     ):  # Excel's own hint
         at, separator = at + 1, separator or match[1]
     comment, last = _comment(lines[at:], reading)
-    while at < len(lines) and (not lines[at].strip() or (comment and lines[at].lstrip().startswith(comment))):
+    while at < len(lines) and (
+        not lines[at].strip() or (comment and is_comment(lines[at].lstrip(), comment))
+    ):
         at += 1
-    body = [line for line in lines[at:] if line.strip() and not (comment and line.startswith(comment))]
+    body = [line for line in lines[at:] if line.strip() and not (comment and is_comment(line, comment))]
     if not body:
         raise ValueError(f"{name} has no table" + (f" behind --skip-rows {at}" if reading.skip_rows else ""))
     commented = comment is not None and len(body) < sum(bool(line.strip()) for line in lines[at:])
@@ -103,6 +106,8 @@ def recognise(sample: bytes, whole: bool, name: str, reading: Reading) -> Dialec
     else:
         rows, first = table[1:], at + 1 + sum(field.count("\n") for field in header)
     header = [each.strip() for each in header]
+    if header[0] == "#" and len({row[0] for row in rows}) == len(rows):
+        header[0] = ""  # the sign for a number, not a name
     header, notes = _names(header, rows, name)
     columns = [(each, _entries(rows, i)) for i, each in enumerate(header)]
     if _has_units(columns):
@@ -138,6 +143,11 @@ def fields(line: str, separator: str, quote: str) -> list[str]:
     return next(csv.reader(parts, delimiter=separator, quotechar=quote, skipinitialspace=True), [])
 
 
+def is_comment(line: str, comment: str) -> bool:
+    """Whether a line is a comment, and no row that begins with such a sign, as with "#N/A" or a name "#"."""
+    return line.startswith(comment) and not _NO_COMMENT.match(line)
+
+
 def _records(lines: Sequence[str], quote: str) -> list[str]:
     """Lines, joined where a quoted entry goes on over the end of one."""
     records: list[str] = []
@@ -168,10 +178,10 @@ def _comment(lines: Sequence[str], reading: Reading) -> tuple[str | None, str]:
     """How comments begin, and the last of those in front of the table."""
     starts = _COMMENTS if reading.comment is None else (reading.comment,)
     for start in starts:
-        if any(line.startswith(start) for line in lines):
+        if any(is_comment(line, start) for line in lines):
             leading = []
             for line in lines:
-                if line.strip() and not line.startswith(start):
+                if line.strip() and not is_comment(line, start):
                     break
                 leading.append(line)
             return start, next((line for line in reversed(leading) if line.strip()), "")
@@ -260,7 +270,7 @@ def _has_units(columns: Sequence[tuple[str, Sequence[str]]]) -> bool:
         entries
         for _, entries in columns
         if len(entries) > 2
-        and all(numerals.is_number(each) or numerals.is_missing(each) for each in entries[1:])
+        and all(numerals.is_number(each) or numerals.is_gap(each) for each in entries[1:])
         and not all(map(numerals.is_missing, entries[1:]))
     ]
     words = [each[0] for each in numeric if not numerals.is_missing(each[0])]

@@ -10,13 +10,16 @@ import pandas as pd
 MISSING = frozenset(
     ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None")
 )
-_CURRENCY = "[€$£¥₹]"
+_CURRENCY = "(?:(?:[A-Z]{1,2})?[€$£¥₹₩₽₺₪]|(?:USD|EUR|GBP|JPY|CHF|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL))"
 _BLANKS = " \u00a0\u202f'\u2019"  # that set groups of three digits apart, and nothing else
 _NUMBER = re.compile(
     rf"\s*{_CURRENCY}?\s*[-+\u2212]?\s*{_CURRENCY}?\s*([\d.,{_BLANKS}]*\d[.,]?)([eE][-+]?\d+)?\s*{_CURRENCY}?\s*"
 )
 _UNIT = r"(?:\s*[%°‰]|\s+[^\W\d_])[^\s\d]{0,9}"  # behind a number: 40 %, 21 °C, 4.5 mm
-_NONE = (".", "?", "n.a.", "N.A.")  # stand for a missing number where all other entries are numbers
+_NONE = (  # stand for a missing number where all other entries are numbers
+    *(".", "..", "?", "-", "--", "\u2013", "\u2014", "n.a.", "N.A.", "missing"),
+    *("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!"),
+)
 _DATE = re.compile(
     r"\s*(?:(?P<iso>\d{4}[-/]\d{1,2}[-/]\d{1,2})(?:[T ]\d.*)?"
     r"|(?P<first>\d{1,2})(?P<sign>[-/.])(?P<second>\d{1,2})(?P=sign)\d{4}"
@@ -41,6 +44,11 @@ def is_missing(entry: str) -> bool:
     return entry.strip() in MISSING
 
 
+def is_gap(entry: str) -> bool:
+    """Whether an entry stands for none, or does so among numbers."""
+    return is_missing(entry) or entry.strip() in _NONE
+
+
 def marks(
     columns: Sequence[tuple[str, Sequence[str]]], separator: str, decimal: str | None, thousands: str | None
 ) -> Marks:
@@ -61,7 +69,7 @@ def marks(
     certain: dict[str, tuple[str, str]] = {}
     possible: dict[str, tuple[str, str]] = {}
     for name, entries in columns:
-        numbers = [entry for entry in entries if not is_missing(entry)]
+        numbers = [entry for entry in entries if not is_gap(entry)]
         matches = [_NUMBER.fullmatch(entry) for entry in numbers]
         if not numbers or not all(matches) or looks_like_dates(numbers):
             continue
@@ -134,15 +142,16 @@ def numbers(text: "pd.Series[Any]", marks: Marks) -> "tuple[pd.Series[Any], str]
     units = {match["unit"] and match["unit"].strip() for match in parsed}
     if len(units) > 1:
         return None
-    currencies = {match["before"] + match["within"] + (match["after"] or "") for match in parsed}
-    if len(currencies - {""}) > 1 or any(len(each) > 1 for each in currencies):
+    signs = [[match[place] for place in ("before", "within", "after") if match[place]] for match in parsed]
+    currencies = {sign for each in signs for sign in each}
+    if len(currencies) > 1 or any(len(each) > 1 for each in signs):
         return None
     plain = str.maketrans({mark: "" for mark in groups} | {marks.decimal: ".", "d": "e", "D": "e"})
     values = [
         float(("-" if match["sign"] in ("-", "\u2212") else "") + match["number"].translate(plain))
         for match in parsed
     ]
-    taken = ["currency signs"] * bool(currencies - {""}) + [f"units {unit!r}" for unit in units if unit]
+    taken = ["currency signs"] * bool(currencies) + [f"units {unit!r}" for unit in units if unit]
     said = [f"{', '.join(map(repr, missing))} stands for a missing entry"] if missing else []
     groupings = sorted({match["group"] for match in parsed} - {None})
     taken += [f"thousands {mark!r}" for mark in groupings]

@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import lzma
 import re
 import sys
@@ -28,7 +29,9 @@ SAMPLE = 1 << 18  # bytes in which a dialect is recognised
 _OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 # Numbers to the last bit, which pandas does by itself from 3.1 on.
 _EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
-_NAMELESS = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # pandas' words for a column without a name
+_NAMELESS = re.compile(
+    r"Unnamed: \d+(\.\d+|_level_\d+)*|__index_level_\d+__"
+)  # pandas' words for a column without a name
 
 
 def read(source: str | Path, reading: Reading | None = None) -> pd.DataFrame:
@@ -192,7 +195,8 @@ def _arrow_table(source: str | Path) -> pa.Table:
 
 
 def _arguments(recognised: Dialect, reading: Reading) -> dict[str, Any]:
-    names = [each or f"Unnamed: {i}" for i, each in enumerate(recognised.names)]
+    free = (name for i in itertools.count() if (name := f"Unnamed: {i}") not in recognised.names)
+    names = [each or next(free) for each in recognised.names]
     same = recognised.marks.decimal == recognised.separator  # such numbers are in quotes, and read as text
     return {
         "sep": recognised.separator,
@@ -275,7 +279,7 @@ class _Lines(io.TextIOBase):
             return str(self.lines.read(size))
         parts, length = [], 0
         for line in self.lines:
-            if not line.startswith(self.comment):
+            if not dialect.is_comment(line, self.comment):
                 parts.append(line)
                 length += len(line)
                 if 0 <= (size or -1) <= length:
@@ -284,7 +288,7 @@ class _Lines(io.TextIOBase):
 
     def readline(self, size: int | None = -1) -> str:  # type: ignore[override]
         """The next line."""
-        return next((line for line in self.lines if not line.startswith(self.comment or "\0")), "")
+        return next((line for line in self.lines if not dialect.is_comment(line, self.comment or "\0")), "")
 
 
 def _is_parquet(source: str | Path) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jaxmlr import _check
-from jaxmlr.fitting.tables import columns
+from jaxmlr.fitting.tables import codes, columns
 
 KINDS = ("relative", "counts", "sampling")
 
@@ -42,6 +42,7 @@ class Weights:
         numeric = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
         if not numeric:
             raise ValueError(f"--weights {self.column}: the column must hold numbers")
+        codes.check(values, frame.attrs.get("missing", ()))
         weight = values.astype(np.float64).loc[rows]
         bad = ~(weight.isna() | ((weight >= 0) & np.isfinite(weight)))
         if self.kind == "counts":

@@ -86,15 +86,26 @@ def test_new_rows_are_put_into_the_columns_that_were_learnt(frame, right):
 
 def test_what_is_left_out_is_said(frame):
     frame["note"], frame["site"], frame["no"] = np.nan, "a", range(1, 41)
+    frame["case"], frame["person"], frame["patient_id"] = range(7, 47), np.arange(40) // 4, np.arange(40) % 3
     frame.attrs["notes"] = ("read with separator ';'",)
     design, _ = Design.learn(frame, "y", None)
     assert design.notes == (
         "read with separator ';'",
         "column 'note' is empty and left out",
         "column 'no' counts the rows; '. - no' leaves it out",
+        "column 'case' rises by 1 from row to row; '. - case' leaves it out",
+        "column 'person' numbers 10 blocks of rows; if it names persons or groups, '. - person' leaves it out"
+        " and --group person tells which rows belong together",
+        "column 'patient_id' is a number for the fit; if it names persons or groups, '. - patient_id' leaves"
+        " it out and --group patient_id tells which rows belong together",
         "column 'site' holds 'a' only and adds no regressor",
     )
     assert not {"note", "site"} & set(design.names)
+    frame["half"] = [1.0, 2.5] * 8 + [np.nan] * 24
+    assert "24 of 40 rows lack an entry: column 'half' in 24" in Design.learn(frame, "y", "half")[0].notes
+    frame["other"] = [np.nan] * 16 + [0.5, 3.0] * 12
+    with pytest.raises(ValueError, match="column 'half' in 24, column 'other' in 16"):
+        Design.learn(frame, "y", "half + other")
 
 
 BAD = {
@@ -113,6 +124,7 @@ BAD = {
     "nines": (lambda: [99.9, *np.linspace(0, 5, 39)], "log(nines)", "or --missing NA if it is a number"),
     "gap": (lambda: ["."] * 5 + ["1.5"] * 35, "gap", "--missing '.'"),
     "key": (lambda: [f"k{i}" for i in range(40)], "C(key)", "names rows rather than groups"),
+    "dollars": (lambda: ["USD 5", "EUR 7"] * 20, "dollars", "'USD 5' is not a number"),
     "list": (lambda: [[1]] * 40, "list", "entries of type list"),
 }
 

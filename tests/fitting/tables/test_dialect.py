@@ -34,6 +34,12 @@ READ = {
     "thousands of Switzerland": ("x,y\n1.5,.5\n1'200.25,2\n-3,4.125\n", 'thousands "\'" are taken off'),
     "thousands of France": ("x;y\n1,5;,5\n1\u00a0200,25;2\n-3;4,125\n", "thousands '\\xa0' are taken off"),
     "currency": ('x,y\n€1.5,0.5\n"€1,200.25",2\n-€3,4.125\n', "currency signs and thousands ','"),
+    "currency by its letters": ("x,y\nUSD 1.5,.5\nUSD 1200.25,2\nUSD -3,4.125\n", "currency signs"),
+    "a sign for the row number": ("#,x,y\n7,1.5,.5\n5,1200.25,2\n1,-3,4.125\n", "column 1, which has no"),
+    "a nameless index of an index": (
+        ",Unnamed: 0,x,y\n0,0,1.5,.5\n1,1,1200.25,2\n2,2,-3,4.125\n",
+        "column 'Unnamed: 0'",
+    ),
     "currency behind": ("x,y\n1.5 $,.5\n1200.25 $,2\n-3 $,4.125\n", "currency signs"),
     "minus sign": (written(rows=(XY[0], XY[1], ["\u22123", "4.125"])), ""),
     "comments": ("# made 2024\n\n# by us\n" + written(), "comments behind '#'"),
@@ -141,6 +147,14 @@ def test_missing_entries(tmp_path):
     np.testing.assert_array_equal(frame["y"], [1, np.nan, np.nan, np.nan])
     frame.to_parquet(tmp_path / "t.parquet")
     assert read.read(tmp_path / "t.parquet", Reading(missing=("2",)))["x"].isna().tolist() == [1, 1, 0, 0]
+
+
+def test_signs_of_comments_that_begin_an_entry(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("%,y\n#N/A,1\n2.5,2\n#DIV/0!,3\n#stop\n-,4\n")
+    for frame in (read.read(path), next(read.chunks(path, 9))):
+        np.testing.assert_array_equal(frame["%"], [np.nan, 2.5, np.nan, np.nan])
+        assert frame.attrs["notes"][-1] == "column '%': '#DIV/0!', '-' stands for a missing entry"
 
 
 def test_packed_files_and_all_digits(tmp_path):
