@@ -59,10 +59,10 @@ class Mixture(NamedTuple):
 
     def predict(self, phi: ArrayLike) -> jax.Array:
         """E[y | phi] = sum_k weights[k] beta_k' phi, for phi (n, d); shape (n,)."""
-        fitted = self.lines(phi)
+        fitted = self.linear_predictors(phi)
         return dot(fitted, jnp.asarray(self.weights, fitted.dtype))
 
-    def lines(self, phi: ArrayLike) -> jax.Array:
+    def linear_predictors(self, phi: ArrayLike) -> jax.Array:
         """beta_k' phi for every k: phi (..., d) -> (..., K)."""
         d = np.shape(self.coefficients)[-1]
         if np.ndim(phi) < 1 or np.shape(phi)[-1] != d:
@@ -110,7 +110,7 @@ class Mixture(NamedTuple):
         if np.shape(y) != np.shape(phi)[:-1]:
             wanted = np.shape(phi)[:-1]
             raise ValueError(f"y must have shape {wanted}, one for each row of phi, not {np.shape(y)}")
-        fitted = self.lines(phi)
+        fitted = self.linear_predictors(phi)
         return jnp.asarray(y, fitted.dtype)[..., None] - fitted
 
     def _log_joint(self, phi: ArrayLike, y: ArrayLike) -> jax.Array:

@@ -113,13 +113,13 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
                 f"n_components must be at most the number of rows, {len(y)}, not {self.n_components}"
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        told = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
+        given = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
         if registry.find(self.method).kind == "recursive":
-            for name, value in (("sample_weight", sample_weight), *told.items()):
+            for name, value in (("sample_weight", sample_weight), *given.items()):
                 if value is not None:
                     raise ValueError(f"method {self.method!r} takes no {name}")
             return self._start(X, seed)._advance(X, y)
-        terms = row_terms(len(y), self.n_components, **told)
+        terms = row_terms(len(y), self.n_components, **given)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         rows = distinct(self._regressors(X).astype(np.float64), y.astype(np.float64), weight, terms)
         if len(rows.y) < max(2, self.n_components):
@@ -213,7 +213,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             uniform = uniform[np.unique(terms.groups, return_index=True)[1]][terms.groups]
         label = (uniform[:, :, None] > edges[:, None, :-1]).sum(axis=2)
         sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, edges.shape[1:]))
-        line = np.take_along_axis(evaluate.lines(mixture, phi), label, axis=1)
+        line = np.take_along_axis(evaluate.linear_predictors(mixture, phi), label, axis=1)
         return np.asarray(line + sigma[label] * random.normal(size=shape))
 
     def predict_components(self, X: Any) -> np.ndarray:
@@ -225,23 +225,23 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def prior_weights(self, X: Any, *, concomitant: Any = None) -> np.ndarray:
         """P(z = k | x) before the response is seen, shape (n, K): the weights, of concomitants if any."""
         phi, terms = self._rows(X, concomitant=concomitant)
-        share = evaluate.weights(self._mixture(), terms)
-        return np.array(np.broadcast_to(share, (len(phi), share.shape[1])))
+        weights = evaluate.weights(self._mixture(), terms)
+        return np.array(np.broadcast_to(weights, (len(phi), weights.shape[1])))
 
     def responsibilities(
         self, X: Any, y: Any, *, groups: Any = None, known_labels: Any = None, concomitant: Any = None
     ) -> np.ndarray:
         """P(z = k | x, y), shape (n, K); rows of one group have one."""
-        told = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
-        phi, y, terms = self._answered(X, y, **told)
+        given = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
+        phi, y, terms = self._answered(X, y, **given)
         return evaluate.posterior(self._mixture(), phi, y, terms)
 
     def labels(
         self, X: Any, y: Any, *, groups: Any = None, known_labels: Any = None, concomitant: Any = None
     ) -> np.ndarray:
         """The most probable component of every row, shape (n,)."""
-        told = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
-        return self.responsibilities(X, y, **told).argmax(axis=1)
+        given = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
+        return self.responsibilities(X, y, **given).argmax(axis=1)
 
     def score(
         self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, concomitant: Any = None
@@ -259,25 +259,24 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def _regressors(self, X: np.ndarray) -> np.ndarray:
         return np.column_stack([np.ones(len(X), X.dtype), X]) if self.fit_intercept else X
 
-    def _rows(self, X: Any, **told: Any) -> tuple[np.ndarray, evaluate.Terms]:
-        """Regressors (n, 1 + n_features) with an intercept, and what is told of the rows."""
+    def _rows(self, X: Any, **terms: Any) -> tuple[np.ndarray, evaluate.Terms]:
+        """Regressors (n, 1 + n_features) with an intercept, and what is given of the rows."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return np.column_stack([np.ones(len(X)), X]), self._told(len(X), **told)
+        return np.column_stack([np.ones(len(X)), X]), self._terms(len(X), **terms)
 
-    def _answered(self, X: Any, y: Any, **told: Any) -> tuple[np.ndarray, np.ndarray, evaluate.Terms]:
+    def _answered(self, X: Any, y: Any, **terms: Any) -> tuple[np.ndarray, np.ndarray, evaluate.Terms]:
         """As `_rows`, with responses (n,)."""
         check_is_fitted(self)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True, reset=False)
-        return np.column_stack([np.ones(len(X)), X]), y.astype(np.float64), self._told(len(y), **told)
+        return np.column_stack([np.ones(len(X)), X]), y.astype(np.float64), self._terms(len(y), **terms)
 
-    def _told(self, n: int, **told: Any) -> evaluate.Terms:
+    def _terms(self, n: int, **given: Any) -> evaluate.Terms:
         gate = getattr(self, "gate_", None)
-        given = told.get("concomitant") is not None
-        if given != (gate is not None):
+        if (given.get("concomitant") is not None) != (gate is not None):
             as_fitted = "be given, as to fit, not None" if gate is not None else "be None, as in fit"
             raise ValueError(f"concomitant must {as_fitted}")
-        terms = row_terms(n, len(self.weights_), **told)
+        terms = row_terms(n, len(self.weights_), **given)
         if gate is not None and terms["concomitant"].shape[1] != gate.shape[1]:
             m = terms["concomitant"].shape[1] - 1
             raise ValueError(f"concomitant must have {gate.shape[1] - 1} columns, as in fit, not {m}")

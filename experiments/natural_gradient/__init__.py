@@ -101,7 +101,7 @@ def natural_gradient(components: int, *, buffer: int | None = None, forgetting: 
         learnt, capacity = state.learnt, state.rows.shape[0]
         dtype = state.rows.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
-        info = nearest(mixture(state).lines(phi), y)
+        info = nearest(mixture(state).linear_predictors(phi), y)
 
         # Beyond the buffer the last row is written anew: it is read no more.
         place = jnp.minimum(state.n, capacity) - 1
@@ -145,7 +145,7 @@ def score(parameters: jax.Array, x: jax.Array, r: jax.Array, components: int) ->
     """Gradient of the log-likelihood of one observation (x (d,), r ()) in xi, (q,)."""
     mixture = unpack(parameters, components)
     g = mixture.posterior(x, r)
-    error, variance = r - mixture.lines(x), mixture.noise_variance
+    error, variance = r - mixture.linear_predictors(x), mixture.noise_variance
     of_lines = (g * error / variance)[:, None] * x[None, :]
     of_variance = jnp.sum(g * (error * error / variance - 1)) / 2
     return jnp.concatenate([of_lines.reshape(-1), (g - mixture.weights)[:-1], of_variance[None]])

@@ -6,20 +6,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr._xla.jit import one_by_one, wide_jit
 from jaxmlr._xla.linear import dot
 from jaxmlr.batch import steps
-from jaxmlr.batch.constraints import Constraints, MStepOptions, constraints_of
+from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.gate import first_gate, gate_step, mean_weights, units
 from jaxmlr.batch.moments import Moments
 from jaxmlr.batch.outcome import Fit, with_ending
 from jaxmlr.batch.problem import prepare
 from jaxmlr.batch.rows import PackedRows
-from jaxmlr.batch.terms import terms_of
 from jaxmlr.mixture import Mixture
 
 
@@ -109,32 +107,27 @@ def em(
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
-    told = {"known": known, "groups": groups, "concomitant": concomitant}
-    terms = terms_of(np.size(y), np.shape(start.coefficients)[0], mask=mask, **told)
-    constraints = constraints_of(
-        *np.shape(start.coefficients),
+    problem, constraints = prepare(
+        phi,
+        y,
+        start,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
         known_weights=known_weights,
         known_variance=known_variance,
         equal_variance=equal_variance,
         tie=tie,
         common=common,
-        held=known_coefficients,
-        **terms.facts(),
-    )
-    problem = prepare(
-        phi,
-        y,
-        start,
-        constraints,
-        max_iterations=max_iterations,
-        tolerance=tolerance,
+        known_coefficients=known_coefficients,
         variance_floor=variance_floor,
         ridge=ridge,
         ddof=ddof,
         outlier_density=outlier_density,
         mask=mask,
         row_weights=row_weights,
-        terms=terms,
+        known=known,
+        groups=groups,
+        concomitant=concomitant,
     )
     fit: Fit = iterate(*problem, max_iterations=max_iterations, constraints=constraints, e_step=steps.e_step)
     return fit
@@ -193,22 +186,18 @@ def hard_em(
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
-    constraints = constraints_of(
-        *np.shape(start.coefficients),
+    problem, constraints = prepare(
+        phi,
+        y,
+        start,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
         known_weights=known_weights,
         known_variance=known_variance,
         equal_variance=equal_variance,
         tie=tie,
         common=common,
-        held=known_coefficients,
-    )
-    problem = prepare(
-        phi,
-        y,
-        start,
-        constraints,
-        max_iterations=max_iterations,
-        tolerance=tolerance,
+        known_coefficients=known_coefficients,
         variance_floor=variance_floor,
         ridge=ridge,
         ddof=ddof,
@@ -278,7 +267,7 @@ def _climb(
         known["outlier_density"] = options.outlier_density
     reach = None if gate is None else jnp.max(jnp.abs(units(rows)[0]), axis=(1, 2))
 
-    def expectation(mixture: Mixture, gate: jax.Array | None) -> Moments:
+    def moments_of(mixture: Mixture, gate: jax.Array | None) -> Moments:
         return e_step(rows, mixture, **known) if gate is None else e_step(rows, mixture, **known, gate=gate)
 
     def objective(mixture: Mixture, moments: Moments) -> jax.Array:
@@ -294,17 +283,17 @@ def _climb(
         mixture = jax.tree.map(lambda new, old: jnp.where(started, new, old), moved, state.mixture)
         gate = state.gate
         if gate is not None and state.moments.gate is not None and reach is not None:
-            n = jnp.sum(state.moments.size if state.moments.share is None else state.moments.share)
+            n = jnp.sum(state.moments.size if state.moments.groups is None else state.moments.groups)
             gate, gate_change = gate_step(gate, state.moments.gate, reach, n)
             change = jnp.maximum(change, gate_change)
-        moments = expectation(mixture, gate)
+        moments = moments_of(mixture, gate)
         count = state.iterations + 1
         trace = state.trace.at[count].set(objective(mixture, moments))
         return _State(mixture, moments, trace, jnp.where(started, change, jnp.inf), count, gate)
 
     # The first round has no M-step: an E-step of its own before the loop would take as long to compile again.
     nothing = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(expectation, first, gate)
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(moments_of, first, gate)
     )
     trace = jnp.zeros(max_iterations + 1, dtype)
     state = _State(first, nothing, trace, jnp.full((), jnp.inf, dtype), jnp.full((), -1, jnp.int32), gate)

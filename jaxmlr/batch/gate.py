@@ -131,4 +131,4 @@ def predict(fit: Fit, phi: ArrayLike, concomitant: ArrayLike) -> jax.Array:
     Raises:
       ValueError: as `prior`, or phi does not fit.
     """
-    return jnp.sum(prior(fit, concomitant) * fit.mixture.lines(phi), axis=1)
+    return jnp.sum(prior(fit, concomitant) * fit.mixture.linear_predictors(phi), axis=1)

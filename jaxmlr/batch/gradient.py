@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr._xla.jit import core
 from jaxmlr.batch import steps
-from jaxmlr.batch.constraints import Constraints, constraints_of
+from jaxmlr.batch.constraints import Constraints
 from jaxmlr.batch.outcome import Fit, ending
 from jaxmlr.batch.parameters import Free, free
 from jaxmlr.batch.problem import prepare
@@ -69,22 +69,18 @@ def gradient(
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
-    constraints = constraints_of(
-        *np.shape(start.coefficients),
+    (rows, first, options, tolerance), constraints = prepare(
+        phi,
+        y,
+        start,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
         known_weights=known_weights,
         known_variance=known_variance,
         equal_variance=np.ndim(start.noise_variance) == 0,
         tie=tie,
         common=common,
-        held=known_coefficients,
-    )
-    rows, first, options, tolerance = prepare(
-        phi,
-        y,
-        start,
-        constraints,
-        max_iterations=max_iterations,
-        tolerance=tolerance,
+        known_coefficients=known_coefficients,
         mask=mask,
         row_weights=row_weights,
     )

@@ -20,10 +20,10 @@ from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.gate import mean_weights
 from jaxmlr.batch.outcome import Fit, on_floor
 from jaxmlr.batch.parameters import free, whole_gate
+from jaxmlr.batch.problem import of_fit
 from jaxmlr.batch.rows import PackedRows, checked, counted_blocks, pack
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.support import few_rows
-from jaxmlr.batch.terms import same_terms
 from jaxmlr.mixture import Mixture
 
 
@@ -72,9 +72,9 @@ def covariance(
         other way round.
     """
     _check.choice("form", form, ("observed", "sandwich"))
-    phi, y, weight = checked(phi, y, mask, row_weights)
-    told: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant, "mask": mask}
-    terms = same_terms(fit.constraints, fit.mixture.coefficients.shape[0], len(y), **told)
+    phi, y, weight, terms = of_fit(
+        fit, phi, y, mask, row_weights, known=known, groups=groups, concomitant=concomitant
+    )
     (components, d), constraints = fit.mixture.coefficients.shape, fit.constraints
     mixture, options = fit.mixture, fit.options
     own: Mixture | None = None
@@ -243,9 +243,9 @@ def standard_errors(
       ValueError: as `covariance`.
     """
     rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
-    told: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant}
-    errors = errors_of(fit, covariance(fit, phi, y, form=form, **rows, **told))
-    if any(each is not None for each in told.values()) or traced(fit, phi, y, mask, row_weights):
+    terms: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant}
+    errors = errors_of(fit, covariance(fit, phi, y, form=form, **rows, **terms))
+    if any(each is not None for each in terms.values()) or traced(fit, phi, y, mask, row_weights):
         return errors
     phi, y, weight = checked(phi, y, mask, row_weights)
     few = few_rows(fit.mixture, phi, y, weight)

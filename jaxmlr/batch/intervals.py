@@ -73,6 +73,6 @@ def bands(
     own = blocks[component, :, component, :]
     points = jnp.asarray(phi)
     spread = jnp.sqrt(jnp.einsum("md,kde,me->mk", points, own, points, precision="highest"))
-    fitted = fit.mixture.lines(points)
+    fitted = fit.mixture.linear_predictors(points)
     z = ndtri((1 + jnp.asarray(level, fitted.dtype)) / 2)
     return fitted - z * spread, fitted + z * spread

@@ -39,7 +39,7 @@ class Moments(NamedTuple):
     square: jax.Array  # (K,) sum r e^2
     size: jax.Array  # (K,) sum r
     log_likelihood: jax.Array  # () sum of row weight times log density
-    share: jax.Array | None = None  # (K,) groups in each component; None where rows have no groups: size is
+    groups: jax.Array | None = None  # (K,) groups in each component; None where rows have no groups: size is
     gate: GateMoments | None = None  # None where the weights do not depend on concomitants
 
 
@@ -51,7 +51,7 @@ class PartialMoments(NamedTuple):
     square: jax.Array  # (K, L)
     size: jax.Array  # (K, L)
     log_likelihood: jax.Array  # (L,)
-    share: None = None  # is a sum over groups, not over rows
+    groups: None = None  # is a sum over groups, not over rows
     gate: GateMoments | None = None
 
 

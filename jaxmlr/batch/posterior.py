@@ -1,14 +1,13 @@
 """The posterior of a fit's labels, of rows or of groups of rows, under what is told of them."""
 
-from typing import Any
-
 import jax
 from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
 from jaxmlr.batch.outcome import Fit
-from jaxmlr.batch.rows import PackedRows, checked, groups_of
-from jaxmlr.batch.terms import Terms, same_terms
+from jaxmlr.batch.problem import of_fit
+from jaxmlr.batch.rows import PackedRows, groups_of
+from jaxmlr.batch.terms import Terms
 from jaxmlr.mixture import Mixture
 
 
@@ -41,9 +40,9 @@ def posterior(
     Raises:
       ValueError: bad rows, or one of the last three given here and not to the method, or the other way round.
     """
-    phi, y, weight = checked(phi, y, mask, row_weights)
-    told: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant, "mask": mask}
-    terms = same_terms(fit.constraints, fit.mixture.coefficients.shape[0], len(y), **told)
+    phi, y, weight, terms = of_fit(
+        fit, phi, y, mask, row_weights, known=known, groups=groups, concomitant=concomitant
+    )
     each, _ = of_units(fit.mixture, fit.gate, phi, y, weight, terms)
     return each if terms.groups is None else each[terms.groups]
 
@@ -70,5 +69,5 @@ def of_units(
     )
     rows = rows._replace(known=known, concomitant=concomitant)
     part = jax.tree.map(lambda leaf: leaf[0], rows)
-    joint = steps.told(steps.log_joints(part, mixture, gate), part.known)
+    joint = steps.restricted(steps.log_joints(part, mixture, gate), part.known)
     return jax.nn.softmax(joint[:, 0], axis=0).T, weight

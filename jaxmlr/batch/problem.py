@@ -1,6 +1,6 @@
 """The arguments that batch methods share, checked in one place and brought to one dtype."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,10 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
 from jaxmlr.batch import steps
-from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.constraints import Constraints, MStepOptions, constraints_of
+from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.rows import PackedRows, checked, pack
-from jaxmlr.batch.terms import Terms
+from jaxmlr.batch.terms import Terms, terms_of
 from jaxmlr.mixture import Mixture
 
 
@@ -28,7 +29,6 @@ def prepare(
     phi: ArrayLike,
     y: ArrayLike,
     start: Mixture,
-    constraints: Constraints,
     *,
     max_iterations: int,
     tolerance: ArrayLike | None,
@@ -38,20 +38,28 @@ def prepare(
     ridge: ArrayLike = 0.0,
     ddof: ArrayLike = 0.0,
     outlier_density: ArrayLike | None = None,
-    terms: Terms | None = None,
-) -> Problem:
-    """The arguments of a method that begins at a mixture, as `em` describes them.
+    known: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
+    known_coefficients: ArrayLike | None = None,
+    **constrained: Any,
+) -> tuple[Problem, Constraints]:
+    """What a method that begins at a mixture works on, from its arguments as `em` describes them.
+
+    `constrained` are those of `constraints_of`.
 
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
+    components = np.shape(start.coefficients)[0]
+    terms = terms_of(np.size(y), components, known=known, groups=groups, concomitant=concomitant, mask=mask)
+    facts = constrained | terms.facts()
+    constraints = constraints_of(*np.shape(start.coefficients), held=known_coefficients, **facts)
     phi, y, weight = checked(phi, y, mask, row_weights)
     dtype, d = weight.dtype, phi.shape[1]
     start = start.validated()
-    components, width = start.coefficients.shape
-    if width != d:
-        raise ValueError(f"start must have {d} coefficients a component, not {width}")
-    constraints.check_components(components)
+    if start.coefficients.shape[1] != d:
+        raise ValueError(f"start must have {d} coefficients a component, not {start.coefficients.shape[1]}")
     _check.whole("max_iterations", max_iterations, at_least=1)
     _check.number("variance_floor", variance_floor, at_least=0)
     _check.number("ddof", ddof, at_least=0)
@@ -68,7 +76,41 @@ def prepare(
     )
     beta, weights, variance = (jnp.asarray(leaf, dtype) for leaf in start)
     first = Mixture(constraints.project(beta), weights, variance)
-    return Problem(pack(phi, y, weight, terms), first, options, tolerance_of(tolerance, dtype))
+    rows = pack(phi, y, weight, terms)
+    return Problem(rows, first, options, tolerance_of(tolerance, dtype)), constraints
+
+
+def of_fit(
+    fit: Fit,
+    phi: ArrayLike,
+    y: ArrayLike,
+    mask: ArrayLike | None,
+    row_weights: ArrayLike | None,
+    **given: Any,
+) -> tuple[jax.Array, jax.Array, jax.Array, Terms]:
+    """Rows phi (n, d), y (n,), weight (n,) and their terms, once these are such as the fit was given.
+
+    Raises:
+      ValueError: as `checked` and `terms_of`, or a term is given that was not given to the fit's method, or
+        the other way round.
+    """
+    phi, y, weight = checked(phi, y, mask, row_weights)
+    constraints = fit.constraints
+    terms = terms_of(len(y), fit.mixture.coefficients.shape[0], mask=mask, **given)
+    for name, value, wanted in (
+        ("known", terms.known, constraints.known_labels),
+        ("groups", terms.groups, constraints.grouped),
+        ("concomitant", terms.concomitant, constraints.concomitants > 0),
+    ):
+        if wanted and value is None:
+            raise ValueError(f"{name} must be given, as to the method that made the fit, not None")
+        if value is not None and not wanted:
+            raise ValueError(f"{name} must be None, as the fit was made without, not an array")
+    if terms.concomitant is not None and terms.concomitant.shape[1] != constraints.concomitants:
+        raise ValueError(
+            f"concomitant must have {constraints.concomitants} columns, not {terms.concomitant.shape[1]}"
+        )
+    return phi, y, weight, terms
 
 
 def tolerance_of(tolerance: ArrayLike | None, dtype: DTypeLike) -> jax.Array:

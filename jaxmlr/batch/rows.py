@@ -103,8 +103,8 @@ def groups_of(terms: Terms, weight: jax.Array) -> "Groups | None":
         return None
     counts = jnp.zeros(sizes.shape, weight.dtype).at[number].max((weight > 0).astype(weight.dtype))
     if known is not None:  # a row that does not count tells nothing
-        told = known | (weight <= 0)[:, None]
-        known = jnp.ones((len(sizes), known.shape[1]), bool).at[number].min(told)
+        allowed = known | (weight <= 0)[:, None]
+        known = jnp.ones((len(sizes), known.shape[1]), bool).at[number].min(allowed)
     if concomitant is not None:
         n = len(weight)
         place = jnp.where(weight > 0, jnp.arange(n, dtype=jnp.int32), n - 1)

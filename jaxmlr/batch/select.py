@@ -18,8 +18,9 @@ from jaxmlr.batch.fit import fit
 from jaxmlr.batch.gate import prior
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.posterior import of_units
+from jaxmlr.batch.problem import of_fit
 from jaxmlr.batch.rows import checked
-from jaxmlr.batch.terms import Terms, same_terms, terms_of
+from jaxmlr.batch.terms import Terms, terms_of
 from jaxmlr.mixture import Mixture
 
 
@@ -105,9 +106,9 @@ def icl(
         other way round.
     """
     _check.choice("form", form, ("map", "entropy"))
-    phi, y, weight = checked(phi, y, mask, row_weights)
-    told: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant, "mask": mask}
-    terms = same_terms(fit.constraints, fit.mixture.coefficients.shape[0], len(y), **told)
+    phi, y, weight, terms = of_fit(
+        fit, phi, y, mask, row_weights, known=known, groups=groups, concomitant=concomitant
+    )
     size, doubt = _doubt(fit.mixture, fit.gate, phi, y, weight, terms, form=form)
     return bic(fit, size) + 2 * doubt
 
@@ -283,12 +284,12 @@ def bootstrap_test(
     _check.whole("batch", batch, at_least=1)
     phi, y, _ = checked(phi, y)
     kinds = FEW if starts is None else starts
-    told: dict[str, Any] = {"groups": groups, "concomitant": concomitant}
-    terms = terms_of(len(y), components, **told)
+    given: dict[str, Any] = {"groups": groups, "concomitant": concomitant}
+    terms = terms_of(len(y), components, **given)
 
     def both(y: jax.Array, key: jax.Array) -> tuple[Fit, jax.Array]:
         small, large = (
-            fit(phi, y, count, jax.random.fold_in(key, count), starts=kinds, **told, **options)
+            fit(phi, y, count, jax.random.fold_in(key, count), starts=kinds, **given, **options)
             for count in (components, components + 1)
         )
         return small, 2 * (large.log_likelihood - small.log_likelihood)
@@ -318,5 +319,5 @@ def responses(key: jax.Array, fit: Fit, phi: jax.Array, terms: Terms | None = No
         place = jnp.arange(n, dtype=jnp.int32)
         label = label[jnp.full(n, n - 1, jnp.int32).at[terms.groups].min(place)[terms.groups]]
     sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape))
-    line = jnp.take_along_axis(mixture.lines(phi), label[:, None], axis=1)[:, 0]
+    line = jnp.take_along_axis(mixture.linear_predictors(phi), label[:, None], axis=1)[:, 0]
     return line + sigma[label] * jax.random.normal(noise_key, (n,), dtype)

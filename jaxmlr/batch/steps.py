@@ -37,7 +37,7 @@ def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
     )
 
 
-def told(joint: jax.Array, known: jax.Array | None) -> jax.Array:
+def restricted(joint: jax.Array, known: jax.Array | None) -> jax.Array:
     """`log_joint` (K, ...) without the components that rows, or groups, are known not to belong to."""
     return joint if known is None else jnp.where(known, joint, 0.5 * float(jnp.finfo(joint.dtype).min))
 
@@ -62,7 +62,7 @@ def log_density(
     gate: jax.Array | None = None,
 ) -> jax.Array:
     """Log density of each row of a block, (T, L), to be differentiated."""
-    density = jax.nn.logsumexp(told(log_joints(part, mixture, gate), part.known), axis=0)
+    density = jax.nn.logsumexp(restricted(log_joints(part, mixture, gate), part.known), axis=0)
     return density if outlier_density is None else jnp.logaddexp(density, jnp.log(outlier_density))
 
 
@@ -86,7 +86,7 @@ def group_joint(
         prior = jnp.log(jnp.maximum(mixture.weights, float(jnp.finfo(flat.dtype).tiny)))[:, None]
     else:
         prior = log_gate(gate, groups.concomitant.T[:, None])[:, 0]
-    return told(prior + sums, None if groups.known is None else groups.known.T)
+    return restricted(prior + sums, None if groups.known is None else groups.known.T)
 
 
 def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array, jax.Array]:
@@ -121,7 +121,7 @@ def e_step(
             error, joint = residuals(phi, y, even(mixture))
             prior = log_gate(gate, part.concomitant)
             joint = joint + prior
-        joint = told(joint, part.known)
+        joint = restricted(joint, part.known)
         top = jnp.max(joint, axis=0)
         if outlier_density is not None:
             background = jnp.log(outlier_density)
@@ -157,7 +157,7 @@ def _grouped_e_step(
     sums = total(block, (rows._replace(groups=None), groups.number))
     counted = groups.counts[None] * posterior
     likelihood = jnp.sum(jnp.where(groups.counts > 0, density, 0))
-    sums = sums._replace(log_likelihood=likelihood, share=jnp.sum(counted, axis=1))
+    sums = sums._replace(log_likelihood=likelihood, groups=jnp.sum(counted, axis=1))
     if gate is None or groups.concomitant is None:
         return sums
     z = groups.concomitant.T[:, None]
@@ -204,7 +204,7 @@ def m_step(
       its sigma, a variance's relative move, a weight's move.
     """
     beta, weights, variance = mixture
-    gram, cross, square, size, _, share, _ = moments
+    gram, cross, square, size, _, groups, _ = moments
     dtype = beta.dtype
     tiny, eps = float(jnp.finfo(dtype).tiny), float(jnp.finfo(dtype).eps)
     d = beta.shape[1]
@@ -229,8 +229,8 @@ def m_step(
     n = jnp.sum(size)
     new_weights, new_variance = weights, variance
     if not constraints.known_weights:
-        count = size if share is None else share
-        new_weights = count / jnp.maximum(n if share is None else jnp.sum(share), tiny)
+        count = size if groups is None else groups
+        new_weights = count / jnp.maximum(n if groups is None else jnp.sum(groups), tiny)
     if not constraints.known_variance:
         count = constraints.pooled(size)
         mean = jnp.where(count > tiny, constraints.pooled(residual) / jnp.maximum(count, tiny), variance)

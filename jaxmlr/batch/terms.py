@@ -8,7 +8,6 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr.batch.constraints import Constraints
 
 
 class Terms(NamedTuple):
@@ -125,31 +124,3 @@ def _compatible(known: ArrayLike, groups: jax.Array) -> bool:
     common = np.ones((np.max(groups) + 1, np.shape(known)[1]), bool)
     np.logical_and.at(common, np.asarray(groups), np.asarray(known))
     return bool(np.all(np.any(common, axis=1)))
-
-
-def same_terms(
-    constraints: Constraints,
-    components: int,
-    n: int,
-    **told: ArrayLike | None,
-) -> Terms:
-    """The terms of `terms_of`, once they are those that a fit of so many components was told.
-
-    Raises:
-      ValueError: as `terms_of`, or something is told that was not told to the fit, or the other way round.
-    """
-    terms = terms_of(n, components, **told)
-    for name, value, wanted in (
-        ("known", terms.known, constraints.known_labels),
-        ("groups", terms.groups, constraints.grouped),
-        ("concomitant", terms.concomitant, constraints.concomitants > 0),
-    ):
-        if wanted and value is None:
-            raise ValueError(f"{name} must be given, as to the method that made the fit, not None")
-        if value is not None and not wanted:
-            raise ValueError(f"{name} must be None, as the fit was made without, not an array")
-    if terms.concomitant is not None and terms.concomitant.shape[1] != constraints.concomitants:
-        raise ValueError(
-            f"concomitant must have {constraints.concomitants} columns, not {terms.concomitant.shape[1]}"
-        )
-    return terms

@@ -73,7 +73,7 @@ def stream(
             labelling, label = labels.draw(labelling, phi, uniform)
         chosen = jnp.arange(components, dtype=jnp.int32) == label
         truth = mixture if drift is None else drift.at(mixture, n)
-        mean = jnp.sum(jnp.where(chosen, truth.lines(phi), 0))
+        mean = jnp.sum(jnp.where(chosen, truth.linear_predictors(phi), 0))
         y = mean + jnp.sum(jnp.where(chosen, deviation, 0)) * law.draw(normals[dim:], phi)
         if process.answer is not None:
             given, label = process.answer(n)

@@ -26,15 +26,15 @@ _NODES = 128
 
 
 def _cells(mixture: Mixture, phi: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Lines (K,) and the lower and upper ends (K,) of their cells."""
-    lines = mixture.lines(phi)
-    gap = lines[None, :] - lines[:, None]
+    """Linear predictors (K,) and the lower and upper ends (K,) of their cells."""
+    means = mixture.linear_predictors(phi)
+    gap = means[None, :] - means[:, None]
     above = jnp.min(jnp.where(gap > 0, gap, jnp.inf), axis=1)
     below = jnp.min(jnp.where(gap < 0, -gap, jnp.inf), axis=1)
     # Of lines that coincide the first takes the whole cell, as `nearest` gives it the labels.
-    index = jnp.arange(lines.shape[0], dtype=jnp.int32)
+    index = jnp.arange(means.shape[0], dtype=jnp.int32)
     second = jnp.any((gap == 0) & (index[None, :] < index[:, None]), axis=1)
-    return lines, lines - jnp.where(second, 0, below / 2), lines + jnp.where(second, 0, above / 2)
+    return means, means - jnp.where(second, 0, below / 2), means + jnp.where(second, 0, above / 2)
 
 
 def least_misclassification(mixture: Mixture, phi: jax.Array) -> jax.Array:
@@ -42,9 +42,9 @@ def least_misclassification(mixture: Mixture, phi: jax.Array) -> jax.Array:
 
     sum_k weights[k] (Phi(-above_k / (2 sigma_k)) + Phi(-below_k / (2 sigma_k)))
     """
-    lines, low, high = _cells(mixture, phi)
-    sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, lines.shape))
-    return jnp.sum(mixture.weights * (norm.cdf((low - lines) / sigma) + norm.cdf((lines - high) / sigma)))
+    means, low, high = _cells(mixture, phi)
+    sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, means.shape))
+    return jnp.sum(mixture.weights * (norm.cdf((low - means) / sigma) + norm.cdf((means - high) / sigma)))
 
 
 def within_cluster_error(mixture: Mixture, phi: jax.Array) -> jax.Array:
@@ -53,10 +53,10 @@ def within_cluster_error(mixture: Mixture, phi: jax.Array) -> jax.Array:
     Sums E[(y - m_j)^2; y in cell_j | z = k] over j and k by the moments of the truncated normal. It is
     what the true coefficients reach, not a minimum: other lines can lie closer to the data.
     """
-    lines, low, high = _cells(mixture, phi)
-    sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, lines.shape))[:, None]
-    a, b = (low[None, :] - lines[:, None]) / sigma, (high[None, :] - lines[:, None]) / sigma
-    offset = lines[:, None] - lines[None, :]
+    means, low, high = _cells(mixture, phi)
+    sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, means.shape))[:, None]
+    a, b = (low[None, :] - means[:, None]) / sigma, (high[None, :] - means[:, None]) / sigma
+    offset = means[:, None] - means[None, :]
     mass = norm.cdf(b) - norm.cdf(a)
     edges = _edge(b) - _edge(a)
     first = norm.pdf(a) - norm.pdf(b)
@@ -81,16 +81,16 @@ def information(mixture: Mixture, phi: jax.Array) -> jax.Array:
     """
     nodes, masses = np.polynomial.hermite_e.hermegauss(_NODES)
     dtype = mixture.coefficients.dtype
-    lines = mixture.lines(phi)
-    variance = jnp.broadcast_to(mixture.noise_variance, lines.shape)
+    means = mixture.linear_predictors(phi)
+    variance = jnp.broadcast_to(mixture.noise_variance, means.shape)
     # Axes: quadrature node, component that produced y, component of the score.
-    y = lines[None, :] + jnp.sqrt(variance)[None, :] * jnp.asarray(nodes, dtype)[:, None]
-    error = y[:, :, None] - lines[None, None, :]
+    y = means[None, :] + jnp.sqrt(variance)[None, :] * jnp.asarray(nodes, dtype)[:, None]
+    error = y[:, :, None] - means[None, None, :]
     log_weight = jnp.log(mixture.weights / jnp.sqrt(variance))[None, None, :]
     posterior = jax.nn.softmax(log_weight - error**2 / (2 * variance)[None, None, :], axis=-1)
     score = posterior * error / variance[None, None, :]
-    share = jnp.asarray(masses / math.sqrt(2 * math.pi), dtype)[:, None] * mixture.weights[None, :]
-    return jnp.sum(share[:, :, None, None] * score[..., :, None] * score[..., None, :], axis=(0, 1))
+    weight = jnp.asarray(masses / math.sqrt(2 * math.pi), dtype)[:, None] * mixture.weights[None, :]
+    return jnp.sum(weight[:, :, None, None] * score[..., :, None] * score[..., None, :], axis=(0, 1))
 
 
 def line_score(mixture: Mixture, phi: jax.Array, y: jax.Array) -> jax.Array:
@@ -98,9 +98,9 @@ def line_score(mixture: Mixture, phi: jax.Array, y: jax.Array) -> jax.Array:
 
     s_k = P(z = k | phi, y) (y - m_k) / sigma_k^2, for phi (d,) and y (); its variance is `information`.
     """
-    lines = mixture.lines(phi)
-    variance = jnp.broadcast_to(mixture.noise_variance, lines.shape)
-    error = y - lines
+    means = mixture.linear_predictors(phi)
+    variance = jnp.broadcast_to(mixture.noise_variance, means.shape)
+    error = y - means
     exponent = jnp.log(mixture.weights / jnp.sqrt(variance)) - error * error / (2 * variance)
     likelihood = jnp.exp(exponent - jnp.max(exponent))
     return likelihood / jnp.sum(likelihood) * error / variance
@@ -129,18 +129,18 @@ def bayes_misclassification(mixture: Mixture, phi: jax.Array) -> jax.Array:
     its line, good to about 1e-3. `least_misclassification` is that of the nearest line, which uses neither
     weights nor variances; where both are equal the two agree.
     """
-    lines = mixture.lines(phi)
-    dtype = lines.dtype
-    sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, lines.shape))
+    means = mixture.linear_predictors(phi)
+    dtype = means.dtype
+    sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, means.shape))
     # Nodes about each line in its own unit: a far line or a small sigma loses no accuracy.
     z = jnp.linspace(-6, 6, 2049, dtype=dtype)
-    y = lines[:, None] + sigma[:, None] * z[None, :]
-    u = (y[:, :, None] - lines[None, None, :]) / sigma[None, None, :]
+    y = means[:, None] + sigma[:, None] * z[None, :]
+    u = (y[:, :, None] - means[None, None, :]) / sigma[None, None, :]
     joint = jnp.log(mixture.weights / sigma)[None, None, :] - u * u / 2
-    index = jnp.arange(lines.shape[0], dtype=jnp.int32)[:, None]
+    index = jnp.arange(means.shape[0], dtype=jnp.int32)[:, None]
     right = jnp.argmax(joint, axis=-1).astype(jnp.int32) == index
-    share = jnp.sum(jnp.where(right, norm.pdf(z)[None, :], 0), axis=1) * (12 / 2048)
-    return 1 - jnp.sum(mixture.weights * share)
+    correct = jnp.sum(jnp.where(right, norm.pdf(z)[None, :], 0), axis=1) * (12 / 2048)
+    return 1 - jnp.sum(mixture.weights * correct)
 
 
 def kappa(delta: float) -> float:

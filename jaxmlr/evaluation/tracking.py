@@ -102,7 +102,7 @@ def track_truth(truth: Mixture, metrics: tuple[str, ...], *, drift: Drift, gaps:
     """Follow the true coefficients of each step, which know their drift; as `track` otherwise."""
 
     def take(state: tuple[()], n: jax.Array, row: SimulatedRow) -> tuple[tuple[()], Info]:
-        return state, nearest(drift.at(truth, n).lines(row.phi), row.y)
+        return state, nearest(drift.at(truth, n).linear_predictors(row.phi), row.y)
 
     return _track(lambda *_: (), take, lambda state: truth, truth, {*metrics}, drift=None, gaps=gaps)
 

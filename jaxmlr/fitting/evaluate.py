@@ -21,7 +21,7 @@ class Terms(NamedTuple):
 NONE = Terms()
 
 
-def lines(mixture: Mixture, phi: np.ndarray) -> np.ndarray:
+def linear_predictors(mixture: Mixture, phi: np.ndarray) -> np.ndarray:
     """beta_k' phi, (n, K), for phi (n, d)."""
     return np.asarray(phi, np.float64) @ np.asarray(mixture.coefficients, np.float64).T
 
@@ -37,7 +37,7 @@ def weights(mixture: Mixture, terms: Terms = NONE) -> np.ndarray:
 def _joint(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms) -> np.ndarray:
     """Log P(z = k, y) of the rows, (n, K), or of the groups, (G, K)."""
     variance = np.broadcast_to(np.asarray(mixture.noise_variance, np.float64), mixture.weights.shape)
-    error = np.asarray(y, np.float64)[:, None] - lines(mixture, phi)
+    error = np.asarray(y, np.float64)[:, None] - linear_predictors(mixture, phi)
     joint = -0.5 * (np.log(2 * np.pi * variance) + error**2 / variance)
     with np.errstate(divide="ignore"):
         prior, known = np.log(weights(mixture, terms)), terms.known
@@ -62,19 +62,19 @@ def log_density(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms =
 def posterior(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms = NONE) -> np.ndarray:
     """P(z_i = k | all that is told), (n, K): rows of one group have one posterior."""
     joint = _joint(mixture, phi, y, terms)
-    share = np.exp(joint - joint.max(axis=1, keepdims=True))
-    share /= share.sum(axis=1, keepdims=True)
-    return share if terms.groups is None else share[terms.groups]
+    posterior = np.exp(joint - joint.max(axis=1, keepdims=True))
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    return posterior if terms.groups is None else posterior[terms.groups]
 
 
 def mean(mixture: Mixture, phi: np.ndarray, terms: Terms = NONE) -> np.ndarray:
     """E[y | phi, z], (n,)."""
-    return np.asarray(np.sum(lines(mixture, phi) * weights(mixture, terms), axis=1))
+    return np.asarray(np.sum(linear_predictors(mixture, phi) * weights(mixture, terms), axis=1))
 
 
 def variance(mixture: Mixture, phi: np.ndarray, terms: Terms = NONE) -> np.ndarray:
     """Var[y | phi, z] = sum_k weights[k] (sigma_k^2 + (beta_k' phi)^2) - E[y | phi, z]^2, (n,)."""
-    own, share = lines(mixture, phi), weights(mixture, terms)
-    apart = own - np.sum(own * share, axis=1, keepdims=True)
+    own, prior = linear_predictors(mixture, phi), weights(mixture, terms)
+    apart = own - np.sum(own * prior, axis=1, keepdims=True)
     within = np.broadcast_to(np.asarray(mixture.noise_variance, np.float64), mixture.weights.shape)
-    return np.asarray(np.sum((np.square(apart) + within) * share, axis=1))
+    return np.asarray(np.sum((np.square(apart) + within) * prior, axis=1))

@@ -116,14 +116,14 @@ def _advance(estimator: Estimator, state: Any, phi: jax.Array, y: jax.Array, n: 
         joint = (
             jnp.log(mixture.weights) - 0.5 * jnp.log(variance) - 0.5 * jnp.square(answer - lines) / variance
         )
-        share = jax.nn.softmax(joint)
+        posterior = jax.nn.softmax(joint)
         known = jnp.isfinite(answer) & jnp.all(jnp.isfinite(row))
         moved, _ = estimator.step(state, (row, answer))
         state = jax.tree.map(lambda new, old: jnp.where(known, new, old), moved, state)
-        label = jnp.where(known, jnp.argmax(share), -1).astype(jnp.int32)
+        label = jnp.where(known, jnp.argmax(posterior), -1).astype(jnp.int32)
         return state, Said(
             said.label.at[i].set(label),
-            said.probability.at[i].set(jnp.where(known, jnp.max(share), jnp.nan)),
+            said.probability.at[i].set(jnp.where(known, jnp.max(posterior), jnp.nan)),
             said.prediction.at[i].set(jnp.sum(mixture.weights * lines)),
         )
 

@@ -99,14 +99,16 @@ class Model:
 
         rows = self.design.observations(frame, response=given)
         terms = evaluate.Terms(self.gate, rows.concomitant, rows.groups)
-        lines = evaluate.lines(self.mixture, rows.phi) + rows.offset[:, None]
+        lines = evaluate.linear_predictors(self.mixture, rows.phi) + rows.offset[:, None]
         weights = np.broadcast_to(evaluate.weights(self.mixture, terms), lines.shape)
-        share = evaluate.posterior(self.mixture, rows.phi, rows.y, terms) if given and len(lines) else weights
+        posterior = weights
+        if given and len(lines):
+            posterior = evaluate.posterior(self.mixture, rows.phi, rows.y, terms)
         columns: dict[str, Any] = {"row": rows.rows, "mean": (lines * weights).sum(axis=1)}
         columns |= {f"component_{k + 1}": line for k, line in enumerate(lines.T)}
-        columns |= {f"probability_{k + 1}": column for k, column in enumerate(share.T)}
+        columns |= {f"probability_{k + 1}": column for k, column in enumerate(posterior.T)}
         if given:
-            columns["label"] = share.argmax(axis=1) + 1
+            columns["label"] = posterior.argmax(axis=1) + 1
         if interval is not None:
             _check.number("interval", interval, above=0, below=1, scalar=True)
             sigma = np.sqrt(np.broadcast_to(self.mixture.noise_variance, lines.shape[1:]))

@@ -59,7 +59,7 @@ def averaged(estimator: Estimator, *, after: ArrayLike) -> Estimator:
     def step(state: AveragedState, row: Row) -> tuple[AveragedState, Info]:
         dtype = state.mean.coefficients.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
-        info = nearest(state.mean.lines(phi), y)
+        info = nearest(state.mean.linear_predictors(phi), y)
         method, _ = method_step(state.method, (phi, y))
         averaging = state.n.astype(dtype) - jnp.asarray(after, dtype)  # estimates in the mean, this included
         gain = 1 / jnp.maximum(averaging, 1)

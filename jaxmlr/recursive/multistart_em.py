@@ -115,7 +115,7 @@ def multistart_em(
         dim, n = phi.shape[0], state.n.astype(dtype)
         wait = jnp.asarray(20 * dim if burn_in is None else burn_in, dtype)
         last = wait + jnp.asarray(search, dtype)
-        info = nearest(mixture(state).lines(phi), y)
+        info = nearest(mixture(state).linear_predictors(phi), y)
 
         # The burn-in: one line for all, and the units in which every problem looks alike.
         waiting = n <= wait

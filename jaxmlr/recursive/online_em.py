@@ -77,7 +77,7 @@ def online_em(start: Mixture, *, exponent: ArrayLike = 0.6, warm_up: ArrayLike =
         old = state.estimate
         dtype = old.coefficients.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
-        info = nearest(old.lines(phi), y)
+        info = nearest(old.linear_predictors(phi), y)
         g = old.posterior(phi, y)
 
         n = state.n.astype(dtype)

@@ -73,7 +73,7 @@ def online_gradient(
         old = state.parameters
         dtype = old.coefficients.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
-        info = nearest(_mixture(old, symmetric).lines(phi), y)
+        info = nearest(_mixture(old, symmetric).linear_predictors(phi), y)
 
         def objective(parameters: GradientParameters) -> jax.Array:
             return -_mixture(parameters, symmetric).log_likelihood(phi[None, :], y[None])

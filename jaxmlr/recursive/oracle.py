@@ -30,6 +30,6 @@ def oracle(mixture: Mixture) -> Estimator:
     def step(state: Mixture, row: Row) -> tuple[Mixture, Info]:
         dtype = state.coefficients.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
-        return state, nearest(state.lines(phi), y)
+        return state, nearest(state.linear_predictors(phi), y)
 
     return Estimator(init, step, lambda state: state)

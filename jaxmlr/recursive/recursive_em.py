@@ -129,7 +129,7 @@ def recursive_em(
         dtype = state.coefficients.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
         current = mixture(state)
-        linear_predictors = current.lines(phi)
+        linear_predictors = current.linear_predictors(phi)
         g, inlier = current.posterior(phi, y), jnp.ones((), dtype)
         if outlier_density is not None:
             log_density = current.log_likelihood(phi[None, :], y[None])

@@ -186,7 +186,9 @@ def test_collinear_and_scaled_columns():
     padded = start._replace(coefficients=np.pad(start.coefficients, ((0, 0), (0, 1))))
     fitted = em(over, y, padded, tolerance=1e-10)
     assert_allclose(fitted.log_likelihood, wanted.log_likelihood, rtol=1e-9)
-    assert_allclose(fitted.mixture.lines(over), wanted.mixture.lines(full), rtol=1e-6, atol=1e-6)
+    assert_allclose(
+        fitted.mixture.linear_predictors(over), wanted.mixture.linear_predictors(full), rtol=1e-6, atol=1e-6
+    )
     scale = np.array([1e5, 1e-4, 1.0])
     scaled = em(
         full * scale, y, start._replace(coefficients=start.coefficients / scale[None]), tolerance=1e-10

@@ -182,7 +182,7 @@ def test_bands():
     at_zero = bands(fit, matrix, np.array([[1.0, 0.0]]))
     assert_allclose(at_zero[1] - at_zero[0], 2 * 1.959964 * errors.coefficients[:, 0][None], rtol=1e-6)
     assert low.shape == high.shape == (3, 2)
-    assert_allclose((low + high) / 2, fit.mixture.lines(phi[:3]), rtol=1e-10)
+    assert_allclose((low + high) / 2, fit.mixture.linear_predictors(phi[:3]), rtol=1e-10)
     with pytest.raises(ValueError, match=r"level must be greater than 0 and less than 1"):
         bands(fit, matrix, phi, level=95)
 

@@ -167,7 +167,7 @@ def test_gate_that_separates_stays_finite(panel):
     assert_allclose(prior(fitted, apart)[np.arange(300), panel.labels], 1, atol=1e-5)
     assert_allclose(
         predict(fitted, panel.phi, apart),
-        fitted.mixture.lines(panel.phi)[np.arange(300), panel.labels],
+        fitted.mixture.linear_predictors(panel.phi)[np.arange(300), panel.labels],
         atol=1e-3,
     )
 

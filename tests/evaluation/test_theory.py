@@ -34,7 +34,7 @@ CASES = [pytest.param(m, phi, id=f"{name}-{i}") for name, m in MIXTURES.items() 
 
 
 def parts(mixture, phi):
-    lines = np.asarray(mixture.lines(phi))
+    lines = np.asarray(mixture.linear_predictors(phi))
     sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, lines.shape))
     return lines, np.asarray(mixture.weights), sigma
 
@@ -184,7 +184,7 @@ def test_bayes_misclassification_is_that_of_map_labels(name: str) -> None:
     mixture = MIXTURES[name]
     phi = jnp.array([0.7, -0.4])
     rate = float(theory.bayes_misclassification(mixture, phi))
-    lines = np.asarray(mixture.lines(phi))
+    lines = np.asarray(mixture.linear_predictors(phi))
     sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, lines.shape))
 
     def best(y: float) -> float:

@@ -193,11 +193,11 @@ def fit_rows(
 
 def _units(design: Design, rows: TableRows) -> Units:
     """Units in which what is common to all components stays so: that rules out some."""
-    some = 0 < len(design.common) < len(design.names)
+    partly_common = 0 < len(design.common) < len(design.names)
     # Lines that meet at x = 0 do not meet at the mean of x.
-    centred_at = None if some and design.intercept in design.common else design.intercept
+    centred_at = None if partly_common and design.intercept in design.common else design.intercept
     units = Units.of(rows.phi, rows.y, centred_at, weight=rows.weight)
-    return units if some else units.orthogonal(rows.phi)
+    return units if partly_common else units.orthogonal(rows.phi)
 
 
 def _single_bic(phi: np.ndarray, y: np.ndarray, weight: np.ndarray | None, unit: float) -> float:

@@ -81,17 +81,17 @@ def _measured(study: Study, mixture: Mixture, data: SimulatedRow) -> dict[str, j
     wanted, problem = study.metric_names, study.problem
     truth, drift = problem.mixture(study.precision), problem.drifting()
     numbers = jnp.arange(1, len(data.y) + 1, dtype=jnp.int32)
-    last, lines = truth, truth.lines(data.phi)
+    last, lines = truth, truth.linear_predictors(data.phi)
     if drift is not None:
         last = drift.at(truth, numbers[-1])
-        lines = jax.vmap(lambda n, phi: drift.at(truth, n).lines(phi))(numbers, data.phi)
+        lines = jax.vmap(lambda n, phi: drift.at(truth, n).linear_predictors(phi))(numbers, data.phi)
     finite = jnp.all(jnp.isfinite(mixture.coefficients)).astype(data.y.dtype)
     nan = jnp.full_like(finite, jnp.nan)
     values = {"finite": finite}
     values |= metrics.of_estimate(wanted, mixture, last, measured.own(study.metrics))
     # Diagnostics are of streams.
     values |= {name: nan for name in wanted if name in diagnostics.METRICS}
-    means, own_lines, gaps = metrics.running_means(wanted), mixture.lines(data.phi), problem.gaps
+    means, own_lines, gaps = metrics.running_means(wanted), mixture.linear_predictors(data.phi), problem.gaps
     fitted = {name: _mean(x, own_lines, mixture, last, data, gaps=gaps) for name, x in means.items()}
     optimum = {name: _mean(x, lines, last, last, data, gaps=gaps) for name, x in means.items()}
     values |= {name: fitted[mean] - optimum[mean] for name, mean in metrics.excesses(wanted).items()}

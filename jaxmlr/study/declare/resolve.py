@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 
 from jaxmlr import _check, registry
 from jaxmlr._xla.jit import checking
+from jaxmlr._xla.namespace import namespace
 from jaxmlr.batch import starts
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.moments import check_tensor
@@ -298,7 +299,8 @@ def _mixture_of(path: Path, table: Mapping[str, Any], truth: Mixture) -> Mixture
             raise StudyError(path, f"{dotted((*path, name))} is missing")
     full = {"noise_variance": 1.0, **table}
     with blamed_on(path, f"{dotted(path)}: "):
-        leaves = {name: jnp.asarray(value, truth.weights.dtype) for name, value in full.items()}
+        xp = namespace(full)  # of NumPy nothing is compiled while a study is read
+        leaves = {name: xp.asarray(value, truth.weights.dtype) for name, value in full.items()}
         return Mixture(**leaves).validated()
 
 
