@@ -23,6 +23,7 @@ from natural_gradient import natural_gradient
 
 import jaxmlr
 from jaxmlr import processes
+from jaxmlr.data.simulate import stream
 from jaxmlr.evaluation import theory
 
 CASES = [  # K, r, ratio of weights
@@ -113,20 +114,18 @@ def against_batch(case, steps, trials, name):
         phi, y, _ = jaxmlr.simulate(jax.random.key(3), truth, process, steps, trial=index)
         early = steps // 6
 
-        def step(state, row):
-            return method.step(state, row)[0], None
-
         def error(mixture):
             return jaxmlr.metrics.coefficient_error(mixture, truth) ** 2
 
-        first, _ = jax.lax.scan(step, method.init(case[1], None, y.dtype), (phi[:early], y[:early]))
-        last, _ = jax.lax.scan(step, first, (phi[early:], y[early:]))
+        source = stream(jax.random.key(3), truth, process, index)
+        recursive = jaxmlr.follow(
+            method, source, case[1], [early, steps], lambda state: error(method.mixture(state)), dtype=y.dtype
+        )
         batch = [
             jaxmlr.em(phi[:n], y[:n], truth, equal_variance=True, max_iterations=40).mixture
             for n in (early, steps)
         ]
-        recursive = [method.mixture(state) for state in (first, last)]
-        return jnp.stack([error(m) for m in recursive]), jnp.stack([error(m) for m in batch])
+        return recursive, jnp.stack([error(m) for m in batch])
 
     run = jax.jit(lambda *all_trials: jax.lax.map(lambda each: one(*each), all_trials))
     return map(np.asarray, run(truths, jnp.arange(trials, dtype=jnp.int32)))

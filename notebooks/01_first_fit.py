@@ -19,7 +19,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxmlr
+from jaxmlr.data.simulate import stream
+from jaxmlr.fitting import style
 
+plt.rcParams.update(style.settings(7))
 truth = jaxmlr.symmetric(jnp.array([1.0, -1.5]), p=0.75, noise_variance=1.0)
 phi, y, label = jaxmlr.simulate(jax.random.key(0), truth, jaxmlr.processes.ar(pole=0.8), 5_000)
 
@@ -41,19 +44,16 @@ optimum = truth.labels(phi, y, rule="nearest")
 print("wrong labels", (info.label != label).mean(), "with the true lines", (optimum != label).mean())
 
 # %% [markdown]
-# The whole trajectory comes from the same scan, by keeping what one wants of every state.
-
+# The whole trajectory comes from `follow`, which draws the same rows, takes the steps, and records what one
+# wants of the state, here at every n.
 
 # %%
-def keep(state, row):
-    state, _ = method.step(state, row)
-    return state, method.mixture(state).coefficients[0]
-
-
-_, path = jax.lax.scan(keep, method.init(2), (phi, y))
+source = stream(jax.random.key(0), truth, jaxmlr.processes.ar(pole=0.8))
+n = np.arange(1, 5_001)
+path = jaxmlr.follow(method, source, 2, n, lambda state: method.mixture(state).coefficients[0])
 error = np.linalg.norm(np.asarray(path - truth.coefficients[0]), axis=1)
 
 figure, panel = plt.subplots(figsize=(5, 3), layout="constrained")
-panel.loglog(np.arange(1, len(error) + 1), error)
+panel.loglog(n, error)
 panel.set(xlabel="observations n", ylabel="|beta[n] - beta|", title="one trial")
 plt.show()

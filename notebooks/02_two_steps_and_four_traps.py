@@ -24,8 +24,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxmlr
+from jaxmlr.data.simulate import stream
+from jaxmlr.fitting import style
 
+plt.rcParams.update(style.settings(7))
 STEPS, TRIALS = 3_000, 48
+n = np.arange(1, STEPS + 1)
 BETA = jnp.array([1.0, -1.5])
 
 
@@ -35,21 +39,18 @@ def paths(gain, *cases):
     def one(trial, decay, p, size, bound, second):
         truth = jaxmlr.symmetric(size * BETA, p)
         process = jaxmlr.processes.decaying_ar(decay=decay)
-        phi, y, _ = jaxmlr.simulate(jax.random.key(0), truth, process, STEPS, trial=trial)
         method = jaxmlr.two_step(gain=gain, bound=bound, initial_covariance=jnp.stack([jnp.ones(()), second]))
 
-        def keep(state, row):
-            state, _ = method.step(state, row)
-            return state, (jaxmlr.metrics.coefficient_error(method.mixture(state), truth), state.scale)
+        def record(state):
+            return jaxmlr.metrics.coefficient_error(method.mixture(state), truth), state.scale
 
-        return jax.lax.scan(keep, method.init(2), (phi, y))[1]
+        return jaxmlr.follow(method, stream(jax.random.key(0), truth, process, trial), 2, n, record)
 
     columns = [jnp.repeat(jnp.array(column), TRIALS) for column in zip(*cases, strict=True)]
     values = jax.jit(jaxmlr.lanes(one))(jnp.tile(jnp.arange(TRIALS), len(cases)), *columns)
     return [np.median(x.reshape(len(cases), TRIALS, STEPS), axis=1) for x in values]
 
 
-n = np.arange(1, STEPS + 1)
 weak = (0.1, 0.75, 1 / 3, 9.0, 1.0)
 error, scale = paths(
     "newton",

@@ -18,33 +18,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxmlr
+from jaxmlr.data.simulate import stream
+from jaxmlr.fitting import style
 
+plt.rcParams.update(style.settings(7))
 STEPS, TRIALS = 4_000, 48
-angle = jnp.linspace(0, jnp.pi, STEPS)
-lines = 1.8 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)  # beta[n] turns by half a circle
-
-
-def data(trial):
-    """phi, and y = z beta[n]' phi + w: the noise of a mixture without signal, the signal added by hand."""
-    silent = jaxmlr.symmetric(jnp.zeros(2), 0.7)
-    phi, noise, label = jaxmlr.simulate(
-        jax.random.key(0), silent, jaxmlr.processes.gaussian(), STEPS, trial=trial
-    )
-    sign = jnp.where(label == 0, 1.0, -1.0)
-    return phi, sign * jnp.sum(lines * phi, axis=1) + noise
+n = np.arange(1, STEPS + 1)
+truth = jaxmlr.symmetric(jnp.array([1.8, 0.0]), 0.7)
+turn = jaxmlr.drifts.rotation(np.pi / (STEPS - 1))  # beta[n] turns by half a circle
 
 
 def one(trial, forgetting):
     """|beta_hat[n] - beta[n]|^2 up to sign, for every n."""
     method = jaxmlr.symmetric_em(1.0, initial_coefficients=jnp.array([1.0, 0.5]), forgetting=forgetting)
-
-    def keep(before, row):
-        phi, y, beta = row
-        state, _ = method.step(before, (phi, y))
-        both = jnp.stack([state.coefficients - beta, state.coefficients + beta])
-        return state, jnp.min(jnp.sum(both**2, axis=1))
-
-    return jax.lax.scan(keep, method.init(2), (*data(trial), lines))[1]
+    source = stream(jax.random.key(0), truth, jaxmlr.processes.gaussian(), trial, drift=turn)
+    path = jaxmlr.follow(method, source, 2, n, lambda state: state.coefficients)
+    turned = jax.vmap(lambda n: turn.at(truth, n).coefficients[0])(jnp.asarray(n))
+    both = jnp.stack([path - turned, path + turned])
+    return jnp.min(jnp.sum(both**2, axis=2), axis=0)
 
 
 # %% [markdown]

@@ -64,6 +64,7 @@ def settings(width: float) -> Any:
     """The settings of matplotlib for a picture of `width` inches."""
     size = 7.0 if width < 5 else 8.0 if width < 9 else 9.0
     return {
+        "axes.prop_cycle": mpl.cycler(color=PALETTE),
         "font.size": size,
         "axes.titlesize": size,
         "axes.labelsize": size,
