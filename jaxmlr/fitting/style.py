@@ -10,6 +10,7 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.textpath import TextPath
 
 from jaxmlr import _check
@@ -64,7 +65,7 @@ def settings(width: float) -> Any:
     """The settings of matplotlib for a picture of `width` inches."""
     size = 7.0 if width < 5 else 8.0 if width < 9 else 9.0
     return {
-        "axes.prop_cycle": mpl.cycler(color=PALETTE),
+        "axes.prop_cycle": cycler(color=PALETTE),
         "font.size": size,
         "axes.titlesize": size,
         "axes.labelsize": size,
