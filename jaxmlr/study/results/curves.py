@@ -16,6 +16,7 @@ from jaxmlr.fitting import style
 from jaxmlr.study.results.dataset import metrics_of, statistic_of, variable
 
 MOST_POINTS = 6
+PAGE = 8.5  # inches of panels above one another that a page has room for
 SAME = 0.005  # relative distance up to which two curves cannot be told apart on paper
 
 
@@ -55,11 +56,11 @@ def curves(results: xr.Dataset, metrics: Sequence[str], width: float, colours: M
     columns = min(len(metrics), max(1, int(width / 2.2)))
     rows = -(-len(cells) // columns) if columns < len(metrics) else len(points)
     with style.drawing(width):
-        height = min(0.78 * width / columns, 2.6)
+        height = min(0.78 * width / columns, 2.6, max(1.5, PAGE / rows))
         drawn = Figure(figsize=(width, height * rows + 0.9), layout="constrained")
         panels = drawn.subplots(rows, columns, squeeze=False, sharex=True).ravel()
         for place, (panel, (point, metric)) in enumerate(zip(panels, cells, strict=False)):
-            _panel(panel, results.sel(point), metric, colours, width / columns - 1)
+            _panel(panel, results.sel(point), metric, colours, (width / columns - 1, height - 0.4))
             at = ", ".join(f"{style.symbol(axis)} = {style.value_of(value)}" for axis, value in point.items())
             title = style.wrapped(f"({_letter(place)}) {at}", width / columns - 0.5, 8)
             panel.set_title(title, loc="left")
@@ -97,8 +98,10 @@ def methods_of(results: xr.Dataset) -> dict[str, str]:
     return {name: options[name]["method"] for name in names if options[name]["method"] != "oracle"}
 
 
-def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str], inches: float) -> None:
-    """One metric at one grid point, in a panel of some inches."""
+def _panel(
+    panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str], inches: tuple[float, float]
+) -> None:
+    """One metric at one grid point, in a panel so many inches wide and high."""
     n = at["step"].values
     known = record(metric)
     statistics = ("q50", "q05", "q95") if known.banded else ("mean", "se")
@@ -129,10 +132,6 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str],
             panel.plot(
                 n[fitted], edge[fitted], color=look.color, linestyle=look.linestyle, linewidth=0.5, alpha=0.6
             )
-    if coinciding:
-        lines = [style.wrapped(line, inches, 6) for line in coinciding]
-        note = panel.annotate("\n".join(lines), (0.03, 0.03), xycoords="axes fraction", fontsize=6)
-        note.set_in_layout(False)
     _references(panel, at, metric, n)
     panel.set_xscale("log")
     panel.set_yscale("log" if known.logarithmic else "linear")
@@ -140,7 +139,21 @@ def _panel(panel: Axes, at: xr.Dataset, metric: str, colours: Mapping[str, str],
     if known.limit and known.limit.constant and limit is not None and np.isfinite(limit[-1]):
         panel.set_ylim(top=1.6 * float(limit[-1]) + 0.5)  # runs that are far off leave the picture
     if known.lowest is not None:
-        panel.set_ylim(bottom=known.lowest)
+        panel.set_ylim(bottom=max(known.lowest, panel.get_ylim()[0]))
+    if coinciding:
+        _note(panel, [style.wrapped(line, inches[0], 6) for line in coinciding], inches[1])
+
+
+def _note(panel: Axes, lines: Sequence[str], height: float) -> None:
+    """Lines of text at the foot of a panel of so many inches, and room for them below the curves."""
+    text = "\n".join(lines)
+    note = panel.annotate(text, (0.03, 0.03), xycoords="axes fraction", fontsize=6)
+    note.set_in_layout(False)
+    share = min(0.6, 0.05 + 0.1 * (text.count("\n") + 1) / height)
+    scale = panel.yaxis.get_transform()
+    bottom, top = scale.transform(np.array(panel.get_ylim()))
+    lower = bottom - (top - bottom) * share / (1 - share)
+    panel.set_ylim(bottom=float(scale.inverted().transform(np.array([lower]))[0]))
 
 
 def _coincide(one: np.ndarray, two: np.ndarray) -> bool:
@@ -156,7 +169,13 @@ def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None
         panel.plot(n, oracle.values, color="black", linewidth=0.8, label="true coefficients")
     theory, limit = variable(at, metric, "limit", reference="theory"), record(metric).limit
     if theory is not None and limit is not None:
-        dash = (0, (6, 2)) if limit.constant else (0, (1, 1.2))
+        dash = (
+            (0, (6, 2))
+            if limit.constant
+            else (0, (1, 1.2))
+            if limit.mean is None
+            else (0, (3, 1, 1, 1, 1, 1))
+        )
         panel.plot(n, theory.values, color="black", linewidth=0.9, linestyle=dash, label=limit.label)
     if metric == "scale":
         options = json.loads(at.attrs["study"])["estimators"].items()

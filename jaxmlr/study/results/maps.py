@@ -59,7 +59,7 @@ def heat_map(results: xr.Dataset, metric: str, width: float) -> Figure:
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     norm: Any = LogNorm(low, high) if low > 0 and high > 5 * low else Normalize(low, high)
     with style.drawing(width):
-        drawn, panels = _panels(width, len(cells), min(len(methods), 4), 0.9)
+        drawn, panels, inches = _panels(width, len(cells), min(len(methods), 4), 0.9)
         for panel, (point, name) in zip(panels, cells, strict=False):
             shown = values.sel(point | {"estimator": name}).transpose(y, x)
             image = panel.pcolormesh(
@@ -71,7 +71,7 @@ def heat_map(results: xr.Dataset, metric: str, width: float) -> Figure:
                 panel.plot(lowest[1], lowest[0], marker="x", color="white")
             _ticks(panel, results, x, y)
             at = [f"{style.symbol(axis)} = {style.value_of(value)}" for axis, value in point.items()]
-            panel.set_title("\n".join([style.plain(name), *at]))
+            panel.set_title("\n".join([style.wrapped(style.plain(name), inches, 8), *at]))
         bar = drawn.colorbar(image, ax=panels[: len(cells)].tolist(), location="bottom", aspect=40)
         bar.set_label(style.wrapped(f"{label}; cross: the panel's smallest median", 0.9 * width, 8))
         style.headline(drawn, _title(results))
@@ -105,7 +105,7 @@ def phase_diagram(results: xr.Dataset, metric: str, width: float, colours: Mappi
     areas = style.area_colours(methods, colours)
     map_of = ListedColormap(list(areas.values()))
     with style.drawing(width):
-        drawn, panels = _panels(width, len(points), min(len(points), 3), 0.5)
+        drawn, panels, inches = _panels(width, len(points), min(len(points), 3), 0.5)
         for panel, point in zip(panels, points, strict=False):
             at = last.sel(point).transpose("estimator", y, x, ...)
             winner, sure = _winner(at, metric)
@@ -120,7 +120,8 @@ def phase_diagram(results: xr.Dataset, metric: str, width: float, colours: Mappi
             rows, columns = np.nonzero(~sure & (winner >= 0))
             panel.plot(columns, rows, linestyle="", marker=".", color="black", markersize=4)
             _ticks(panel, results, x, y)
-            panel.set_title(", ".join(f"{style.symbol(a)} = {style.value_of(v)}" for a, v in point.items()))
+            at_point = ", ".join(f"{style.symbol(a)} = {style.value_of(v)}" for a, v in point.items())
+            panel.set_title(style.wrapped(at_point, inches, 8))
         handles = [Patch(color=colour) for colour in areas.values()]
         style.legend(drawn, handles, [style.plain(name) for name in areas])
         title = f"{_title(results)}; smallest {record(metric).long_name}; dot: within two standard errors"
@@ -180,8 +181,11 @@ def _title(results: xr.Dataset) -> str:
     return f"{name}: n = {int(results['step'][-1]):,}, {results.attrs['trials']:,} trials"
 
 
-def _panels(width: float, panels: int, wanted: int, below: float) -> tuple[Figure, np.ndarray]:
-    """A figure of nearly square panels, as many of the `wanted` columns as are 1.6 inches wide."""
+def _panels(width: float, panels: int, wanted: int, below: float) -> tuple[Figure, np.ndarray, float]:
+    """A figure of nearly square panels, and the inches of each without the numbers at its left.
+
+    It has as many of the `wanted` columns as are 1.6 inches wide.
+    """
     columns = max(1, min(wanted, int(width / 1.6)))
     rows = -(-panels // columns)
     side = min(width / columns, 3.2)
@@ -189,4 +193,4 @@ def _panels(width: float, panels: int, wanted: int, below: float) -> tuple[Figur
     axes = drawn.subplots(rows, columns, squeeze=False).ravel()
     for panel in axes[panels:]:
         panel.remove()
-    return drawn, axes
+    return drawn, axes, width / columns - 0.5

@@ -59,6 +59,19 @@ def test_a_heat_map_has_a_panel_for_each_method_and_further_value():
     assert (panels[0].get_xlabel(), panels[0].get_ylabel()) == ("$p$", "a: $C$")
 
 
+def test_a_long_name_is_a_title_of_several_lines():
+    study = json.loads(results().attrs["study"])
+    long = "the variant of the method with C = 3 and another gain"
+    study["estimators"] = {"a": study["estimators"]["a"], long: study["estimators"]["b"]}
+    named = results().assign_coords(estimator=["a", long]).assign_attrs(study=json.dumps(study))
+    drawn = pictures.draw(named, ["coefficient_error"], "heat", column="single")
+    drawn.draw_without_rendering()
+    for axes in drawn.axes:
+        box = axes.title.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= drawn.bbox.x1
+
+
 def test_a_phase_diagram_shows_who_is_best_and_where_that_is_not_sure():
     drawn = pictures.draw(results(se=0.05), ["coefficient_error"], "phase")
     panel = drawn.axes[0]
