@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from jaxmlr import _check, registry
 from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.repeats import distinct
+from jaxmlr.fitting.rounding import step_of
 from jaxmlr.fitting.row_terms import row_terms
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.mixture import Mixture
@@ -138,6 +139,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             seed,
             row_weights=rows.weight,
             terms=rows.terms,
+            step=step_of(rows.y) / units.unit,
             **dict(self.options or {}),
         )
         with jax.enable_x64(True):
@@ -149,7 +151,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         self.log_likelihood_ = float(result.log_likelihood)
         self.converged_, self.n_iter_ = bool(result.converged), int(result.iterations)
         self.result_ = str(result.result)
-        if not self.converged_ or result.spurious():
+        if self.result_ != "converged":
             warnings.warn(
                 f"{self.method} with n_components={self.n_components} on {len(y)} rows: {self.result_}",
                 ConvergenceWarning,

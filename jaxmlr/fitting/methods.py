@@ -18,6 +18,7 @@ from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import spread_lines
 from jaxmlr.estimator import Estimator
 from jaxmlr.evaluation.diagnostics import diagnosed
+from jaxmlr.fitting.rounding import least_variance
 from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.recursive import averaged
 
@@ -159,6 +160,7 @@ def batch(
     *,
     row_weights: np.ndarray | None = None,
     terms: Mapping[str, np.ndarray] | None = None,
+    step: float = 0.0,
     **options: Any,
 ) -> Fit:
     """A batch method on float64 rows, filled up so that tables of similar length share one program.
@@ -174,6 +176,9 @@ def batch(
       seed: of the starts.
       row_weights: (n,).
       terms: what else is told of the rows, by the method's names: `groups`, `concomitant`, `known`.
+      step: to which the responses are rounded, 0 where they are not. Where some components but not all have a
+        variance below `rounding.least_variance`, the fit is made again with that as `variance_floor`; where
+        all have, every row lies on a line.
       **options: keyword arguments of the method.
 
     Returns:
@@ -207,6 +212,10 @@ def batch(
         fitted = record.factory(rows.phi, rows.y, **given)
         if not isinstance(fitted, Fit):
             raise ValueError(f"method {method!r} returns a {type(fitted).__name__}, which is no Fit")
+        below = np.asarray(fitted.mixture.noise_variance) < least_variance(step)
+        free = "variance_floor" in parameters and not {"variance_floor", "noise_variance"} & set(given)
+        if free and below.any() and not below.all():
+            fitted = record.factory(rows.phi, rows.y, **given, variance_floor=least_variance(step))
         return jax.tree.map(np.asarray, fitted)
 
 

@@ -43,8 +43,13 @@ def parameters_of(design: Design, components: int) -> int:
     return components * (len(design.names) + 1) + (components - 1) * gates - common
 
 
-def too_few(design: Design, rows: TableRows, components: int) -> str:
-    """What the rows have too few of for so many components, or ""."""
+def too_few(design: Design, rows: TableRows, components: int, exact: bool = False) -> str:
+    """What the rows have too few of for so many components, or "".
+
+    Nothing is left for a second one where a single line is `exact`: passes through all rows.
+    """
+    if exact and components > 1:
+        return "a single line passes through all rows; is the response among the regressors?"
     groups = components if rows.groups is None else int(rows.groups.max()) + 1
     if groups < components:
         return f"{groups} groups by column {design.group!r} are too few"

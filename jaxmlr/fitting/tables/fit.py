@@ -18,6 +18,7 @@ from jaxmlr.batch.inference import errors_of
 from jaxmlr.batch.support import few_rows
 from jaxmlr.evaluation import diagnostics
 from jaxmlr.fitting import evaluate, methods
+from jaxmlr.fitting.rounding import least_variance, step_of
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables.check import check, collinear_columns, too_few
 from jaxmlr.fitting.tables.design import Design, TableRows
@@ -27,6 +28,8 @@ from jaxmlr.fitting.tables.options import in_units
 from jaxmlr.fitting.tables.survey import survey
 from jaxmlr.fitting.tables.terms import check_method
 from jaxmlr.mixture import Mixture
+
+EXACT = 1e-11  # of the spread of y: what rounding leaves of a line through all rows
 
 
 class TableFit(NamedTuple):
@@ -108,10 +111,12 @@ def fit_rows(
     single = "fit" if method == "fit" and plain else "em"
     fits: dict[int, Fit] = {}
     values, advice = {}, []
-    reasons = {count: too_few(design, rows, count) for count in components}
+    exact = _single_variance(*scaled, weight) < EXACT**2
+    reasons = {count: too_few(design, rows, count, exact) for count in components}
     if all(reasons.values()):
         count, reason = list(reasons.items())[-1]
         raise ValueError(f"no {count} component{'s' * (count != 1)}: {reason}")
+    step = 0.0 if rows.offset.any() else step_of(rows.y)
     with host.float64():
         for count, reason in reasons.items():
             if reason:
@@ -120,11 +125,20 @@ def fit_rows(
             own = single if count == 1 and not given else method
             terms = told | rows.known_of(count)
             own_options = given | (shared if count > 1 else {})
-            one = methods.batch(own, *scaled, count, seed, row_weights=weight, terms=terms, **own_options)
+            one = methods.batch(
+                own,
+                *scaled,
+                count,
+                seed,
+                row_weights=weight,
+                terms=terms,
+                step=step / units.unit,
+                **own_options,
+            )
             if one.spurious() or not np.isfinite(one.log_likelihood):
                 advice.append(refusal(one, *scaled, units.unit))
                 continue
-            if not one.converged:
+            if not one.converged and not exact:
                 advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
             one = fits[count] = _by_weight(one, len(design.labels))
             unscaled = units.fit(one, total, gate_units)
@@ -146,6 +160,14 @@ def fit_rows(
         matrix = units.covariance(fits[best].mixture, np.asarray(own_matrix), in_z)
         of_gate = None if fit.gate is None else np.asarray(gate_errors(fit, matrix))
     errors = errors_of(fit, matrix)
+    floor, by_rounding = fit.options and float(fit.options.variance_floor), least_variance(step)
+    if by_rounding and floor is not None and np.isclose(floor, by_rounding, rtol=1e-6):
+        advice.append(
+            f"responses are multiples of {step:.6g}: sigma is at least {np.sqrt(by_rounding):.3g}, that of"
+            " rounding; --option variance_floor= gives another square of it"
+        )
+    if exact:
+        advice.append("a single line passes through all rows: there is no noise to judge it by")
     few = few_rows(fit.mixture, *whole, weight) if plain else np.zeros((best, d), bool)
     if few.any():
         fit = fit.marked("few_rows")
@@ -159,15 +181,15 @@ def fit_rows(
     told_of = terms_of(fit, rows)
     posterior = evaluate.posterior(fit.mixture, *whole, told_of)
     prior = evaluate.weights(fit.mixture, told_of)
-    if np.isnan(matrix).all():
-        advice.append("no standard errors: the information is singular at this optimum")
-    elif "floor" in str(fit.result):
+    if "floor" in str(fit.result):
         advice.append("no intervals for a component whose variance rests on its floor")
+    elif np.isnan(matrix).all():
+        advice.append("no standard errors: the information is singular at this optimum")
     advice.extend(_falls(criteria["log_likelihood"]))
-    if best > 1:
-        advice.extend(doubts(rows, posterior, prior))
+    advice.extend(doubts(rows, fit.mixture, posterior, prior, matrix))
     if best > 1 and not design.labels:
-        alone = _single_bic(*scaled, weight, units.unit)
+        variance = max(_single_variance(*scaled, weight), float(np.finfo(float).tiny)) * units.unit**2
+        alone = total * (np.log(2 * np.pi * variance) + 1) + (d + 1) * float(np.log(total))
         if alone < criteria.loc[best, "bic"]:
             advice.append(
                 f"a single line has the lower BIC, {alone:.6g}: nothing speaks for {best} components"
@@ -200,14 +222,12 @@ def _units(design: Design, rows: TableRows) -> Units:
     return units if partly_common else units.orthogonal(rows.phi)
 
 
-def _single_bic(phi: np.ndarray, y: np.ndarray, weight: np.ndarray | None, unit: float) -> float:
-    """BIC of a single line, by least squares of rows in units in which y is divided by `unit`."""
+def _single_variance(phi: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> float:
+    """The mean square of what a single line leaves, by least squares."""
     root = np.ones(len(y)) if weight is None else np.sqrt(weight)
-    total, d = float(np.sum(root**2)), phi.shape[1]
     x, response = root[:, None] * phi, root * y
     left = float(np.sum((response - x @ np.linalg.lstsq(x, response, rcond=None)[0]) ** 2))
-    variance = max(left / total, float(np.finfo(float).tiny)) * unit**2
-    return total * (np.log(2 * np.pi * variance) + 1) + (d + 1) * float(np.log(total))
+    return left / float(np.sum(root**2))
 
 
 def _falls(likelihood: pd.Series) -> Iterator[str]:
