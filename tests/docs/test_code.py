@@ -94,7 +94,7 @@ def test_every_block_says_its_language(path):
 @pytest.mark.parametrize("path", pages("python", "sh"))
 def test_commands_and_then_the_python_of_a_page_run_from_top_to_bottom(path, folder):
     lines = "".join(blocks(path, "sh")).splitlines()
-    elsewhere = ("-m venv", "-m sphinx")  # .ci/run runs these
+    elsewhere = ("-m venv", "-m sphinx")  # .ci/run and test_pages.py run these
     commands = [line for line in lines if not any(each in line for each in elsewhere)]
     (folder / "page.sh").write_text("set -euo pipefail\n" + "\n".join(commands) + "\n", encoding="utf-8")
     run(folder, "bash", "page.sh")
