@@ -8,17 +8,23 @@ import numpy as np
 from jax import lax
 
 from jaxmlr._xla.jit import wide_jit
+from jaxmlr._xla.target import target
 from jaxmlr.batch import steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.em import iterate
-from jaxmlr.batch.gate import centred
+from jaxmlr.batch.gate import centred, first_gate
 from jaxmlr.batch.outcome import BITS, Fit
-from jaxmlr.batch.rows import counted_blocks, pack
+from jaxmlr.batch.rows import LANES, TILES, counted_blocks, pack
 from jaxmlr.batch.spurious import distinct, plausible
 from jaxmlr.batch.starts.anchors import aligned
 from jaxmlr.batch.starts.candidates import Rows, line_variance
 from jaxmlr.batch.terms import Terms
 from jaxmlr.mixture import Mixture
+
+SCREENED_BLOCKS = 4096 // (TILES * LANES)  # of rows in an order by chance: more than screening needs
+
+Starts = tuple[Mixture, jax.Array | None]  # mixtures and their gates
+How = tuple[jax.Array, jax.Array, jax.Array | None]  # limits, whether accelerated, blocks of rows
 
 
 def _options(data: Rows, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
@@ -50,6 +56,7 @@ def go_on(
         options,
         tolerance,
         gate=best.gate,
+        accelerated=jnp.ones((), bool),
         max_iterations=max_iterations,
         constraints=constraints,
         e_step=steps.e_step,
@@ -109,52 +116,67 @@ def best_of(
     """The best fit from a pool of starts; `used` as in `plausible`."""
     options = _options(data, ridge, variance_floor)
     rows, counts = pack(*data[:3], terms), distinct(data)
-    if data.columns is not None:  # the rows are filled up as well
-        rows = rows._replace(blocks=counted_blocks(rows))
+    blocks = None
+    if data.columns is not None:  # the rows are filled up as well, and in an order by chance
+        blocks = counted_blocks(rows)
+        blocks = jnp.stack([jnp.minimum(blocks, SCREENED_BLOCKS), blocks])
 
     def climb(
-        pool: Mixture, limits: jax.Array, most: int, gates: jax.Array | None = None
-    ) -> tuple[Fit, jax.Array]:
-        """Fits from all starts, the best first, with all that are refused behind; and whether each is not."""
+        pool: Mixture,
+        gates: jax.Array | None,
+        how: How,
+        most: int,
+    ) -> tuple[Fit, jax.Array, jax.Array]:
+        """Fits from all starts, whether each is not refused, and their places from the best to the worst."""
+        limits, accelerated, blocks = how
 
         def one(start: Mixture, limit: jax.Array, gate: jax.Array | None) -> Fit:
             fit: Fit = iterate(
-                rows,
+                rows._replace(blocks=blocks),
                 start,
                 options,
                 tolerance,
                 limit,
                 gate,
+                accelerated,
                 max_iterations=most,
                 constraints=constraints,
                 e_step=steps.e_step,
             )
-            return fit
+            return fit._replace(options=None)  # they are of all
 
         fits = jax.vmap(one)(pool, limits, gates)
         sound = lax.map(lambda fit: plausible(fit, data, counts, used), fits)
         likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
-        places = jnp.lexsort((-likelihood, ~sound, limits == 0))
-        ordered: tuple[Fit, jax.Array] = jax.tree.map(lambda leaf: leaf[places], (fits, sound))
-        return ordered
+        return fits, sound, jnp.lexsort((-likelihood, ~sound, limits == 0))
 
-    count = pool.weights.shape[0]
-    if used is None:
-        first, _ = climb(pool, jnp.full(count, screening, jnp.int32), screening)
-        chosen, gates = jax.tree.map(lambda leaf: leaf[:finalists], (first.mixture, first.gate))
-        final, sound = climb(chosen, jnp.full(finalists, max_iterations, jnp.int32), max_iterations, gates)
+    count, gates = pool.weights.shape[0], None
+    if constraints.concomitants:
+        gates = jax.vmap(functools.partial(first_gate, rows))(pool.weights)
+    if target() != "cpu":  # side by side all would wait for the finalists
+        limits = jnp.full(count, screening, jnp.int32)
+        first, _, places = climb(pool, gates, (limits, jnp.zeros((), bool), None), screening)
+        places = places[:finalists]
+        chosen, gates = jax.tree.map(lambda leaf: leaf[places], (first.mixture, first.gate))
+        limits = jnp.full(finalists, max_iterations, jnp.int32)
+        fits, sound, places = climb(chosen, gates, (limits, jnp.ones((), bool), None), max_iterations)
     else:  # one loop for both, as it takes most of the time to compile
         place = jnp.arange(count, dtype=jnp.int32)
-        limits = jnp.stack([jnp.full_like(place, screening), jnp.where(place < finalists, max_iterations, 0)])
+        limits = jnp.where(place < finalists, max_iterations, 0)
 
-        def phase(pool: Mixture, limits: jax.Array) -> tuple[Mixture, tuple[Fit, jax.Array]]:
-            fits, sound = climb(pool, limits, max(screening, max_iterations))
-            variance = fits.mixture.noise_variance
-            wide = jnp.broadcast_to(variance.reshape(count, -1), pool.noise_variance.shape)
-            return fits.mixture._replace(noise_variance=wide), (fits, sound)
+        def phase(start: Starts, how: How) -> tuple[Starts, tuple[Fit, jax.Array, jax.Array]]:
+            fits, sound, places = climb(*start, how, max(screening, max_iterations))
+            mixture, shape = fits.mixture, pool.noise_variance.shape
+            if mixture.noise_variance.shape != shape:
+                shared = jnp.broadcast_to(mixture.noise_variance[:, None], shape)
+                mixture = mixture._replace(noise_variance=shared)
+            return jax.tree.map(lambda leaf: leaf[places], (mixture, fits.gate)), (fits, sound, places)
 
-        final, sound = jax.tree.map(lambda leaf: leaf[1, :finalists], lax.scan(phase, pool, limits)[1])
-    best: Fit = _named(jax.tree.map(lambda leaf: leaf[0], final), used)
+        how = jnp.stack([jnp.full_like(place, screening), limits]), jnp.array([False, True]), blocks
+        phases = lax.scan(phase, (pool, gates), how)[1]
+        fits, sound, places = jax.tree.map(lambda leaf: leaf[1], phases)
+    best = _named(jax.tree.map(lambda leaf: leaf[places[0]], fits), used)
+    best = best._replace(options=options, trace=best.trace[: max_iterations + 1])
     if used is not None:  # components that only fill up are not lost
         room = best.mixture.weights.shape[0]
         own = jnp.arange(room, dtype=jnp.int32) >= room - used
@@ -163,8 +185,9 @@ def best_of(
     mean_weight = jnp.sum(data.weight) / jnp.maximum(_rows(data), 1)
     precision = 10 * float(jnp.finfo(data.y.dtype).eps)
     near = jnp.maximum(0.01 * mean_weight, precision * jnp.abs(best.log_likelihood))
-    agree = (jnp.abs(final.log_likelihood - best.log_likelihood) <= near) & (sound == sound[0])
-    return _judged(best, sound[0])._replace(agreed=jnp.sum(agree).astype(jnp.int32))
+    agree = (jnp.abs(fits.log_likelihood - best.log_likelihood) <= near) & (sound == sound[places[0]])
+    agreed = jnp.sum(agree & (limits > 0), dtype=jnp.int32)
+    return _judged(best, sound[places[0]])._replace(agreed=agreed)
 
 
 def _rows(data: Rows) -> jax.Array:

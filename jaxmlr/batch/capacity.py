@@ -27,11 +27,15 @@ def room(components: int) -> int:
     return next(most for most in COMPONENTS if components <= most)
 
 
-def holds(rows: int, columns: int, components: int, constraints: Constraints, *values: Any) -> bool:
-    """Whether a problem is of a kind and a size to be filled up: concrete, on a CPU, and without ties."""
-    simple = constraints == Constraints(equal_variance=constraints.equal_variance)
+def holds(rows: int, columns: int, components: int, *values: Any) -> bool:
+    """Whether a problem is of a size to be filled up, concrete and on a CPU."""
     small = rows <= ROWS and columns <= COLUMNS and components <= COMPONENTS[-1]
-    return simple and small and target() == "cpu" and not traced(*values)
+    return small and target() == "cpu" and not traced(*values)
+
+
+def fits(constraints: Constraints) -> bool:
+    """Whether filled up rows and components stay apart in a fit with these constraints: nothing is tied."""
+    return constraints == Constraints(equal_variance=constraints.equal_variance)
 
 
 def filled(data: Rows, key: jax.Array | None = None) -> Rows:
@@ -109,6 +113,13 @@ def taken(mixture: Mixture, components: int, d: int) -> Mixture:
     beta, weights = beta[-components:, COLUMNS - d :], weights[-components:]
     variance = variance[-components:] if variance.ndim else variance
     return Mixture(*map(_array, (beta, weights, variance)))
+
+
+def taken_starts(starts: Mixture, components: int, d: int) -> Mixture:
+    """What of a pool of filled starts, whose own components come first, is of the problem's own size."""
+    beta, weights, variance = map(np.asarray, starts)
+    own = beta[:, :components, COLUMNS - d :], weights[:, :components], variance[:, :components]
+    return Mixture(*map(_array, own))
 
 
 def taken_fit(fit: Fit, components: int, d: int) -> Fit:

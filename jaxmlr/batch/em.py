@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxmlr._xla.jit import one_by_one, wide_jit
 from jaxmlr._xla.linear import dot
 from jaxmlr.batch import steps
+from jaxmlr.batch.acceleration import LONG, Track, begun, next_goal
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.gate import first_gate, gate_step, mean_weights, units
 from jaxmlr.batch.moments import Moments
@@ -217,6 +218,7 @@ class _State(NamedTuple):
     change: jax.Array
     iterations: jax.Array
     gate: jax.Array | None
+    track: Track | None
 
 
 @functools.partial(wide_jit, static_argnames=("max_iterations", "constraints", "e_step"))
@@ -227,6 +229,7 @@ def iterate(
     tolerance: jax.Array,
     limit: jax.Array | None = None,
     gate: jax.Array | None = None,
+    accelerated: jax.Array | None = None,
     *,
     max_iterations: int,
     constraints: Constraints,
@@ -235,14 +238,15 @@ def iterate(
     """Alternate `e_step` and M-step until a step moves less than `tolerance`; the trace rises.
 
     At most `limit` steps are taken, which is at most `max_iterations` and may be traced. With concomitants
-    the gate starts at `gate`, or at the constant weights of `start`.
+    the gate starts at `gate`, or at the constant weights of `start`. Where `accelerated`, which may be
+    traced, every third step is one of `acceleration`; None is EM alone, in a smaller program.
     """
     if limit is None:
         limit = jnp.asarray(max_iterations, jnp.int32)
     climb = functools.partial(_climb, max_iterations=max_iterations, constraints=constraints, e_step=e_step)
     if constraints.concomitants and gate is None:
         gate = first_gate(rows, start.weights)
-    fit, size = one_by_one(climb)(rows, start, options, tolerance, limit, gate)
+    fit, size = one_by_one(climb)(rows, start, options, tolerance, limit, gate, accelerated)
     return with_ending(fit._replace(constraints=constraints, options=options), rows, size)
 
 
@@ -253,6 +257,7 @@ def _climb(
     tolerance: jax.Array,
     limit: jax.Array,
     gate: jax.Array | None,
+    accelerated: jax.Array | None,
     *,
     max_iterations: int,
     constraints: Constraints,
@@ -279,25 +284,37 @@ def _climb(
 
     def step(state: _State) -> _State:
         moved, change = steps.m_step(state.moments, state.mixture, constraints, options)
-        started = state.iterations >= 0
-        mixture = jax.tree.map(lambda new, old: jnp.where(started, new, old), moved, state.mixture)
-        gate = state.gate
+        count, started, gate = state.iterations + 1, state.iterations >= 0, state.gate
         if gate is not None and state.moments.gate is not None and reach is not None:
             n = jnp.sum(state.moments.size if state.moments.groups is None else state.moments.groups)
             gate, gate_change = gate_step(gate, state.moments.gate, reach, n)
             change = jnp.maximum(change, gate_change)
+        track, here = state.track, (state.mixture, state.gate)
+        goal: tuple[Mixture, jax.Array | None] = (moved, gate)
+        if track is not None and accelerated is not None:
+            # A long step is never the last: the one after it tells whether it is kept.
+            may = accelerated & started & (change > tolerance) & (count + 2 < limit)
+            change = jnp.where(track.refused, jnp.inf, change)
+            goal, track = next_goal(track, here, goal, may, state.moments, constraints, options)
+        mixture, gate = jax.tree.map(lambda new, old: jnp.where(started, new, old), goal, here)
         moments = moments_of(mixture, gate)
-        count = state.iterations + 1
-        trace = state.trace.at[count].set(objective(mixture, moments))
-        return _State(mixture, moments, trace, jnp.where(started, change, jnp.inf), count, gate)
+        value = objective(mixture, moments)
+        if track is not None:
+            before = state.trace[jnp.maximum(state.iterations, 0)]
+            refused = (track.turn == LONG) & ~(value >= before)
+            track, value = track._replace(refused=refused), jnp.where(refused, before, value)
+        trace = state.trace.at[count].set(value)
+        return _State(mixture, moments, trace, jnp.where(started, change, jnp.inf), count, gate, track)
 
     # The first round has no M-step: an E-step of its own before the loop would take as long to compile again.
     nothing = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(moments_of, first, gate)
     )
     trace = jnp.zeros(max_iterations + 1, dtype)
-    state = _State(first, nothing, trace, jnp.full((), jnp.inf, dtype), jnp.full((), -1, jnp.int32), gate)
-    mixture, moments, trace, change, count, gate = lax.while_loop(going, step, state)
+    far, none = jnp.full((), jnp.inf, dtype), jnp.full((), -1, jnp.int32)
+    track = None if accelerated is None else begun(first, gate)
+    state = _State(first, nothing, trace, far, none, gate, track)
+    mixture, moments, trace, change, count, gate, _ = lax.while_loop(going, step, state)
 
     trace = jnp.where(jnp.arange(max_iterations + 1, dtype=jnp.int32) <= count, trace, trace[count])
     if constraints.known_variance:

@@ -21,6 +21,7 @@ from jaxmlr.batch.problem import ridge_of, tolerance_of
 from jaxmlr.batch.rows import checked
 from jaxmlr.batch.starts.anchors import aligned
 from jaxmlr.batch.starts.candidates import Rows
+from jaxmlr.batch.starts.draws import derived, uniform
 from jaxmlr.batch.starts.greedy import GROWN, from_smaller, roomy
 from jaxmlr.batch.starts.kinds import KINDS, pool
 from jaxmlr.batch.starts.moments import check_tensor
@@ -28,6 +29,7 @@ from jaxmlr.batch.support import few_rows
 from jaxmlr.batch.terms import Terms, drawn_rows, terms_of
 from jaxmlr.mixture import Mixture
 
+SHUFFLED = 101  # of the numbers that keys are derived by; those of the kinds of starts are less
 DRAWN_FROM = 4096  # rows, of those in an order by chance: starts need no more
 MIXED = {
     "random_partition": 2,
@@ -70,10 +72,13 @@ def fit(
     """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
 
     All starts take `screening` steps of EM side by side; the `finalists` of greatest likelihood go on to
-    convergence. With free variances the likelihood has spurious optima, a line through a few rows that
-    happen to lie on it, and at worst it is unbounded. A fit is refused where a component whose sigma is below
-    a third of the greatest, or that rests on fewer than 2 d rows, gains no more by being there than the
-    best of all lines through d rows would by chance; `batch.spurious.suspects` has the test.
+    convergence, with every third step a long one (SQUAREM, Varadhan and Roland 2008;
+    `batch.acceleration.longer` has the equation).
+
+    With free variances the likelihood has spurious optima, a line through a few rows that happen to lie on
+    it, and at worst it is unbounded. A fit is refused where a component whose sigma is below a third of the
+    greatest, or that rests on fewer than 2 d rows, gains no more by being there than the best of all lines
+    through d rows would by chance; `batch.spurious.suspects` has the test.
 
     Args:
       phi: (n, d) regressors.
@@ -150,7 +155,7 @@ def fit(
                 f" {width} and {before}"
             )
     arrays = (phi, y, weight, key, tolerance, variance_floor, ridge, smaller)
-    filled_up = capacity.holds(min(len(y), sample), d, components, constraints, *arrays)
+    filled_up = capacity.holds(min(len(y), sample), d, components, *arrays)
     chosen = dict(MIXED if starts is None else starts)
     if starts is not None and chosen.get("tensor"):
         check_tensor(components, d)
@@ -192,22 +197,17 @@ def fit(
     kinds = tuple(sorted(chosen.items()))
     numbers = (ridge, variance_floor, tolerance)
     best: Fit
-    if filled_up:
+    if filled_up and capacity.fits(constraints):
         best = _fit_filled(part, key, components, kinds, numbers, smaller, statics)
     else:
-        best = _fit(
-            part,
-            key,
-            *numbers,
-            weights,
-            noise_variance,
-            coefficients,
-            smaller,
-            part_terms,
-            components=components,
-            kinds=kinds,
-            **statics,
-        )
+        if filled_up:
+            whole = capacity.filled(part, key)
+            filled_starts = _filled_starts(whole, key, components, kinds, smaller)
+            drawn = capacity.taken_starts(filled_starts, components, d)
+        else:
+            drawn = _drawn(key, part, smaller, components=components, kinds=kinds)
+        given = (weights, noise_variance, coefficients)
+        best = _fit(part, drawn, key, *numbers, *given, part_terms, **statics)
     if part is not data:
         limits: dict[str, Any] = {"constraints": constraints, "max_iterations": max_iterations}
         best = go_on(data, best, ridge, variance_floor, tolerance, terms, **limits)
@@ -232,37 +232,62 @@ def _fit_filled(
     filled_ridge = np.pad(np.asarray(ridge), (capacity.COLUMNS - d, 0))
     room, count = capacity.room(components), sum(count for _, count in kinds)
     used: Any = np.int32(components)
-    start = programs.Program(
-        functools.partial(pool, kinds=kinds, components=room),
-        "starts",
-        (kinds, room),
-        capacity.some_mixture(room, dtype, count),
-    )
-    steps = max(statics["screening"], statics["max_iterations"])
     climb = programs.Program(
         functools.partial(best_of, **statics),
         "fit",
         statics,
-        capacity.some_fit(room, dtype, statics["constraints"], steps),
+        capacity.some_fit(room, dtype, statics["constraints"], statics["max_iterations"]),
     )
-    climb.begin(whole, start.like, filled_ridge, *others, used)
-    few = jax.tree.map(lambda leaf: leaf[:DRAWN_FROM] if leaf.ndim else leaf, whole)
-    starts = start(key, few, used)
-    if smaller is not None:
-        grow = programs.Program(from_smaller, "grown", (room,), capacity.some_mixture(room, dtype, GROWN))
-        before: Any = np.int32(np.shape(smaller.weights)[0])
-        own = roomy(smaller, room, capacity.COLUMNS)
-        starts = _joined(starts, grow(_of_smaller(key), few, own, before, used), kinds)
+    climb.begin(whole, capacity.some_mixture(room, dtype, count), filled_ridge, *others, used)
+    starts = _filled_starts(whole, key, components, kinds, smaller)
     best: Fit = climb(whole, starts, filled_ridge, *others, used)
     return capacity.taken_fit(best, components, d)
 
 
-@functools.partial(
-    wide_jit,
-    static_argnames=("components", "kinds", "constraints", "screening", "finalists", "max_iterations"),
-)
+def _filled_starts(
+    whole: Rows, key: jax.Array, components: int, kinds: tuple[tuple[str, int], ...], smaller: Mixture | None
+) -> Mixture:
+    """The pool of starts for filled rows, by a program that serves all sizes and whatever is tied."""
+    dtype, room = whole.y.dtype, capacity.room(components)
+    used: Any = np.int32(components)
+    few = jax.tree.map(lambda leaf: leaf[:DRAWN_FROM] if leaf.ndim else leaf, whole)
+    start = programs.Program(
+        functools.partial(pool, kinds=kinds, components=room),
+        "starts",
+        (kinds, room),
+        capacity.some_mixture(room, dtype, sum(count for _, count in kinds)),
+    )
+    starts: Mixture = start(key, few, used)
+    if smaller is not None:
+        grow = programs.Program(from_smaller, "grown", (room,), capacity.some_mixture(room, dtype, GROWN))
+        before: Any = np.int32(np.shape(smaller.weights)[0])
+        own = roomy(smaller, room, capacity.COLUMNS)
+        starts = _joined(starts, grow(key, few, own, before, used), kinds)
+    return starts
+
+
+@functools.partial(wide_jit, static_argnames=("components", "kinds"))
+def _drawn(
+    key: jax.Array,
+    data: Rows,
+    smaller: Mixture | None,
+    *,
+    components: int,
+    kinds: tuple[tuple[str, int], ...],
+) -> Mixture:
+    """The pool of starts for rows as they are."""
+    starts = pool(key, data, kinds=kinds, components=components)
+    if smaller is not None:
+        before = smaller.weights.shape[0]
+        own = roomy(smaller, components, data.phi.shape[1])
+        starts = _joined(starts, from_smaller(key, data, own, before, components), kinds)
+    return starts
+
+
+@functools.partial(wide_jit, static_argnames=("constraints", "screening", "finalists", "max_iterations"))
 def _fit(
     data: Rows,
+    starts: Mixture,
     key: jax.Array,
     ridge: jax.Array,
     variance_floor: jax.Array | None,
@@ -270,24 +295,17 @@ def _fit(
     weights: jax.Array | None,
     noise_variance: jax.Array | None,
     coefficients: jax.Array | None,
-    smaller: Mixture | None,
     terms: Terms,
     *,
-    components: int,
-    kinds: tuple[tuple[str, int], ...],
     constraints: Constraints,
     **limits: int,
 ) -> Fit:
-    starts = pool(key, data, kinds=kinds, components=components)
-    if smaller is not None:
-        before = smaller.weights.shape[0]
-        own = roomy(smaller, components, data.phi.shape[1])
-        starts = _joined(starts, from_smaller(_of_smaller(key), data, own, before, components), kinds)
+    """The best fit from starts, once they have what is known."""
     known = terms.known
     if known is not None:
         starts = lax.map(lambda start: aligned(start, data, known), starts)
     elif constraints.common or constraints.held or constraints.variance_classes:
-        starts = _shuffled(jax.random.fold_in(key, len(KINDS) + 1), starts)
+        starts = _shuffled(derived(key, SHUFFLED), starts)
     if weights is not None:
         starts = starts._replace(weights=jnp.broadcast_to(weights, starts.weights.shape))
     if noise_variance is not None:
@@ -303,10 +321,6 @@ def _fit(
     )
 
 
-def _of_smaller(key: jax.Array) -> jax.Array:
-    return jax.random.fold_in(key, len(KINDS) + 2)
-
-
 def _joined(starts: Mixture, grown: Mixture, kinds: tuple[tuple[str, int], ...]) -> Mixture:
     """Starts with those that grew from a smaller fit in the place of greedy ones, which come first."""
     drop = min(GROWN, dict(kinds).get("greedy", 0))
@@ -315,12 +329,10 @@ def _joined(starts: Mixture, grown: Mixture, kinds: tuple[tuple[str, int], ...])
 
 def _shuffled(key: jax.Array, starts: Mixture) -> Mixture:
     """Starts with their components in a random order each: what names components may name any."""
-
-    def one(key: jax.Array, start: Mixture) -> Mixture:
-        order = jax.random.permutation(key, start.weights.shape[0])
-        return jax.tree.map(lambda leaf: leaf[order], start)
-
-    shuffled: Mixture = jax.vmap(one)(jax.random.split(key, starts.weights.shape[0]), starts)
+    order = jnp.argsort(uniform(key, starts.weights.shape, starts.weights.dtype), axis=1)
+    shuffled: Mixture = jax.vmap(lambda start, order: jax.tree.map(lambda leaf: leaf[order], start))(
+        starts, order
+    )
     return shuffled
 
 

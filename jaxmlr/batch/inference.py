@@ -78,7 +78,9 @@ def covariance(
     (components, d), constraints = fit.mixture.coefficients.shape, fit.constraints
     mixture, options = fit.mixture, fit.options
     own: Mixture | None = None
-    held = capacity.holds(len(y), d, components, constraints, phi, y, weight, mixture, options)
+    held = capacity.fits(constraints) and capacity.holds(
+        len(y), d, components, phi, y, weight, mixture, options
+    )
     if held:
         phi, y, weight, _ = capacity.filled(Rows(phi, y, weight))
         mixture, options, own = capacity.filled_fit(mixture, options)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.special import gammaln
 
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.starts.candidates import Rows
@@ -85,7 +84,9 @@ def suspects(
         evidence = jnp.sum(jnp.where(counts, gain, 0))
         m = jnp.sum(jnp.where(counts, posterior, 0))
         near = jnp.sum(counts & (jnp.square(error[k]) < 4 * most), dtype=jnp.int32).astype(dtype)
-        lines = gammaln(near + 1) - gammaln(d + 1) - gammaln(jnp.maximum(near - d, 0) + 1)
+        chosen = jnp.arange(data.phi.shape[1], dtype=dtype)
+        ratios = jnp.log(jnp.maximum(near - chosen, 1)) - jnp.log(chosen + 1)
+        lines = jnp.sum(jnp.where(chosen < d, ratios, 0))  # log C(near, d)
         suspected = (variance[k] < NARROW**2 * most) | (m < 2 * d)
         rare = (1 - d / jnp.maximum(m, 1)) * evidence > lines + LEVEL
         return present[k] & (k != widest) & suspected & ~rare, m

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from jaxmlr import Mixture
 from jaxmlr.batch import em, fit, starts
 from jaxmlr.batch.starts.candidates import Rows
+from jaxmlr.batch.starts.draws import derived
 from jaxmlr.batch.starts.kinds import pool, random_partition, sequential_robust, spectral, tensor
 from jaxmlr.evaluation.agreement import match
 
@@ -134,7 +135,7 @@ def test_a_pool_holds_what_the_functions_of_its_kinds_draw():
     key, rows = jax.random.key(4), data_of(phi, y)
     drawn = jax.jit(lambda key: pool(key, rows, 2, kinds=kinds, components=3))(key)
     for number, (name, count) in enumerate(kinds):
-        keys = jax.random.split(jax.random.fold_in(key, number), count)
+        keys = jnp.stack([derived(key, number, place) for place in range(count)])
         alone = jax.jit(jax.vmap(lambda k, name=name: starts.KINDS[name](k, rows, 3, 2)))(keys)
         for one, other in zip(drawn, alone, strict=True):
             assert_allclose(one[2 * number : 2 * number + 2], other, rtol=1e-9, atol=1e-12, err_msg=name)

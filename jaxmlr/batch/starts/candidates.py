@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
 from jaxmlr.batch.solve import solve
+from jaxmlr.batch.starts.draws import uniform
 from jaxmlr.mixture import Mixture
 
 CANDIDATES = 16  # lines tried for each one taken
@@ -50,7 +51,7 @@ def candidates(
     """
     n, most = data.phi.shape
     below = jnp.cumsum(chance)
-    u = jax.random.uniform(key, (count, 3 * most + 1), data.y.dtype)
+    u = uniform(key, (count, 3 * most + 1), data.y.dtype)
     rows = jnp.minimum(jnp.searchsorted(below, u[:, 1:] * below[-1], side="right"), n - 1)
     if often is not None:
         sums = jnp.cumsum(often)

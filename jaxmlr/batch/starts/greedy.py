@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxmlr._xla.namespace import namespace
 from jaxmlr.batch import steps
 from jaxmlr.batch.starts.candidates import Rows, candidates, correction, squares
+from jaxmlr.batch.starts.draws import derived
 from jaxmlr.mixture import Mixture
 
 SHARES = (0.02, 0.05, 0.1, 0.25, 0.5)  # of the rows, tried for a new component
@@ -102,7 +103,7 @@ def grown(key: jax.Array, data: Rows, mixture: Mixture, before: ArrayLike, used:
             squares(data, mixture.coefficients), mixture.noise_variance[:, None]
         )
         density = jax.nn.logsumexp(jnp.where(present[:, None], joint, -jnp.inf), axis=0)
-        lines = candidates(jax.random.fold_in(key, k), data, weight, TRIES, often)
+        lines = candidates(derived(key, k), data, weight, TRIES, often)
         square = squares(data, lines)
         best, variance, share = best_addition(square, weight, density, least, data.dim)
         # The line of least squares of its own rows.
@@ -131,6 +132,7 @@ def with_twin(mixture: Mixture, before: ArrayLike, used: ArrayLike) -> Mixture:
     return Mixture(beta, shared, variance)
 
 
+FROM_SMALLER = 100  # of the numbers that keys are derived by; those of the kinds of starts are less
 GROWN = 4  # starts from a fit of fewer components: the last is that fit itself
 
 
@@ -146,8 +148,10 @@ def from_smaller(key: jax.Array, data: Rows, mixture: Mixture, before: ArrayLike
       before: components of the fit; it may be traced.
       used: components of the starts; it may be traced.
     """
-    keys = jax.random.split(key, GROWN - 1)
-    starts = lax.map(lambda each: grown(each, data, mixture, before, used), keys)
+    places = jnp.arange(GROWN - 1, dtype=jnp.int32)
+    starts = lax.map(
+        lambda place: grown(derived(key, FROM_SMALLER, place), data, mixture, before, used), places
+    )
     twin = with_twin(mixture, before, used)
     return jax.tree.map(lambda some, one: jnp.concatenate([some, one[None]]), starts, twin)
 

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxmlr._xla.target import target
 from jaxmlr.batch.starts import moments
 from jaxmlr.batch.starts.candidates import Rows, around
+from jaxmlr.batch.starts.draws import derived
 from jaxmlr.batch.starts.lines import GREEDY, PARTITION, SPREAD, lines_by
 from jaxmlr.batch.starts.lines import greedy as greedy
 from jaxmlr.batch.starts.lines import random_lines as random_lines
@@ -51,12 +52,11 @@ def pool(
       components: K.
 
     Returns:
-      What the functions of `KINDS` give for keys split from that of each kind.
+      What the functions of `KINDS` give for keys derived by the number of the kind and that of the start.
     """
     numbers = np.repeat(np.arange(len(kinds), dtype=np.uint32), [count for _, count in kinds])
     places = np.concatenate([np.arange(count, dtype=np.int32) for _, count in kinds])
-    most = int(places.max()) + 1
-    keys = jax.vmap(lambda number, place: jax.random.split(jax.random.fold_in(key, number), most)[place])(
+    keys = jax.vmap(lambda number, place: derived(key, number, place))(
         jnp.asarray(numbers), jnp.asarray(places)
     )
     if target() != "cpu":  # all at once

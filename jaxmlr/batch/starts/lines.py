@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
 from jaxmlr.batch.starts.candidates import CANDIDATES, Rows, around, candidates, correction, quantile, squares
+from jaxmlr.batch.starts.draws import derived, uniform
 from jaxmlr.batch.starts.greedy import best_addition, log_normal, repeated
 from jaxmlr.mixture import Mixture
 
@@ -122,8 +123,8 @@ def lines_by(
     tiny = float(jnp.finfo(y.dtype).tiny)
     least = steps.resolution(y, weight)
     count = components if used is None else used
-    keys = jax.random.split(key, components)
-    random_label = jax.random.randint(key, y.shape, 0, count, jnp.int32)
+    share = uniform(derived(key, components), y.shape, y.dtype)
+    random_label = jnp.floor(share * jnp.asarray(count, y.dtype)).astype(jnp.int32)
     often, one = repeated(data), jnp.ones((), y.dtype)
     known = isinstance(way, int)
     tries = components if known and way == RANDOM else max(CANDIDATES, components)
@@ -140,7 +141,7 @@ def lines_by(
         chance = jnp.where(way == ROBUST, left, weight)
         chance = jnp.where(way == SPREAD, weight * jnp.where(jnp.isinf(left), 1, left + least), chance)
         same = jnp.where(way == GREEDY, often, 0)
-        lines = candidates(jnp.where(way == RANDOM, key, keys[k]), data, chance, tries, same)
+        lines = candidates(derived(key, jnp.where(way == RANDOM, 0, k)), data, chance, tries, same)
         square = squares(data, lines)
         middle = 0.5 / jnp.asarray(count - k, y.dtype)
 

@@ -6,6 +6,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxmlr.batch.starts.candidates import Rows, around
+from jaxmlr.batch.starts.draws import derived, uniform
 from jaxmlr.batch.starts.lines import SPREAD, lines_by
 from jaxmlr.mixture import Mixture
 
@@ -153,11 +154,9 @@ def decomposed(
     def pull(tensor: jax.Array, v: jax.Array) -> jax.Array:
         return jnp.einsum("ijk,tj,tk->ti", tensor, v, v, precision="highest")
 
-    keys = jax.random.split(key, components)
-
     def take(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         tensor, components_so_far = carry
-        v = normal(jax.random.normal(keys[k], (TRIES, components), dtype))
+        v = normal(uniform(derived(key, k), (TRIES, components), dtype) - 0.5)
         v = lax.fori_loop(0, ITERATIONS, lambda _, v: normal(pull(tensor, v)), v)
         height = jnp.sum(pull(tensor, v) * v, axis=1)
         best = jnp.argmax(height)
