@@ -8,6 +8,7 @@ from scipy.linalg import solve_triangular
 from jaxmlr.batch import Fit
 from jaxmlr.mixture import Mixture
 
+LARGEST = 1e75  # difference of entries, and one over the least
 CONDITION = 1e5  # of the columns, beyond which they are made orthonormal
 
 
@@ -48,7 +49,8 @@ class Units(NamedTuple):
           centre_response: False for symmetric models, where the lines are mirrored at y = 0.
 
         Raises:
-          ValueError: squares of the entries leave the range of float64.
+          ValueError: entries differ by more than 10^75 or less than 10^-75: products of their squares, which
+            covariances hold, leave the range of float64.
         """
         with np.errstate(all="ignore"):
             centre, origin = np.zeros(phi.shape[1]), 0.0
@@ -58,8 +60,14 @@ class Units(NamedTuple):
                 origin = float(np.average(y, weights=weight)) if centre_response else 0.0
             scale = np.sqrt(np.average(np.square(phi - centre), axis=0, weights=weight))
             unit = float(np.sqrt(np.average(np.square(y - origin), weights=weight)))
-        if not (np.isfinite(scale).all() and np.isfinite(unit)):
-            raise ValueError("entries are too large: their squares leave the range of float64")
+            size_of = np.ptp if intercept is not None else lambda each, axis: np.abs(each).max(axis=axis)
+            sizes = np.append(size_of(phi, axis=0), size_of(y, axis=0))
+        for size in sizes:
+            if size != 0 and not 1 / LARGEST < size < LARGEST:
+                raise ValueError(
+                    f"entries that differ by {size:.3g} are too {'small' if size < 1 else 'large'}: their"
+                    " squares leave the range of float64; give them another unit"
+                )
         # What does not vary beyond rounding keeps its unit.
         least = 1e-13 * np.abs(centre) + np.finfo(np.float64).tiny ** 0.5
         scale = np.where(scale > least, scale, 1)

@@ -1,6 +1,7 @@
 """Units of a fit: the same model in both, and nearly collinear columns without loss of digits."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
 from jaxmlr.fitting import methods
@@ -38,3 +39,19 @@ def test_orthonormal_columns_are_the_same_model():
     matrix = units.covariance(mixture, np.diag([1.0, 1.0, 1.0, 0.0, 0.0]) / 50)
     error = phi @ matrix[:3, :3] @ phi.T
     assert_allclose(error, units.unit**2 * phi @ np.linalg.pinv(phi, rcond=1e-12), atol=1e-4)
+
+
+@pytest.mark.parametrize("intercept", [0, None])
+def test_entries_whose_squares_leave_the_range_are_refused(intercept):
+    phi, y = np.column_stack([np.ones(9), np.arange(9.0)]), np.arange(9.0)
+    for size, what in (
+        (1e-160, "too small"),
+        (1e-300, "too small"),
+        (1e160, "too large"),
+        (1e300, "too large"),
+    ):
+        for columns, response in ((phi * [1, size], y), (phi, y * size)):
+            with pytest.raises(ValueError, match=what):
+                Units.of(columns, response, intercept)
+    assert Units.of(phi * [1, 0], np.full(9, 1e-200), 0).unit == 1
+    assert Units.of(phi, 1e-60 * y, 0).unit == pytest.approx(1e-60 * np.std(y))

@@ -18,6 +18,24 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_OTHERS = {  # first bytes of files that are no text, and what to do
+    b"PK\x03\x04": "a packed file or an Excel workbook: save its sheet as CSV, or name it .zip",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save its sheet as CSV",
+    b"\x1f\x8b": "packed by gzip: name it .gz",
+    b"BZh": "packed by bzip2: name it .bz2",
+    b"\xfd7zXZ\0": "packed by xz: name it .xz",
+    b"\x28\xb5\x2f\xfd": "packed by Zstandard: name it .zst",
+    b"PAR1": "a Parquet file: name it .parquet",
+    b"ARROW1": "an Arrow file: name it .arrow",
+    b"\x89HDF": "an HDF5 file: write its table as CSV or Parquet",
+    b"SQLite format 3": "a database: write the table as CSV or Parquet",
+    b"\x93NUMPY": "an array of NumPy: write it as CSV with a line of names",
+    b"<stata_dta>": "a file of Stata: write the table as CSV or Parquet",
+    b"$FL2": "a file of SPSS: write the table as CSV or Parquet",
+    b"{": "JSON: write the table as CSV or Parquet",
+    b"[{": "JSON: write the table as CSV or Parquet",
+    b"<": "HTML or XML: write the table as CSV or Parquet",
+}
 _COMMENTS = ("#", "%", "//")
 _NO_COMMENT = re.compile(r"#(N/A|NA|DIV/0!|VALUE!|REF!|NUM!|NAME\?|NULL!)|(#|%|//)\s*[,;\t|]")  # an entry
 
@@ -78,6 +96,9 @@ def recognise(sample: bytes, whole: bool, name: str, reading: Reading) -> Dialec
       ValueError: something is not certain; the message names the option that settles it.
     """
     encoding = reading.encoding or next((e for bom, e in _BOMS.items() if sample.startswith(bom)), "utf-8")
+    for start, kind in _OTHERS.items():
+        if sample.startswith(start) and reading.encoding is None and not _begins_a_name(sample, start):
+            raise ValueError(f"{name} is {kind}")
     text = _decoded(sample, whole, name, encoding)
     lines = re.split(r"\r\n|\r|\n", text)
     lines = lines if whole else lines[:-1]
@@ -133,6 +154,12 @@ def recognise(sample: bytes, whole: bool, name: str, reading: Reading) -> Dialec
         first,
         (*sentence, *notes),
     )
+
+
+def _begins_a_name(sample: bytes, start: bytes) -> bool:
+    """Whether signs that begin JSON, HTML or XML begin the first name of a table."""
+    first = sample.splitlines()[0]
+    return start in (b"{", b"<") and not re.match(rb'\{\s*("[^"]*"\s*:|$)|<[!?a-zA-Z][^>,;\t]*>\s*$', first)
 
 
 def fields(line: str, separator: str, quote: str) -> list[str]:

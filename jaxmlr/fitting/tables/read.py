@@ -114,7 +114,7 @@ def _finished(
     frame: pd.DataFrame, seen: int, recognised: Dialect | None, reading: Reading, texts: Collection[str] = ()
 ) -> pd.DataFrame:
     """Numbers out of texts, days out of dates on request, no column without a name."""
-    notes = list(recognised.notes) if recognised else []
+    notes = list(recognised.notes if recognised else frame.attrs.get("notes", ()))
     frame.columns = frame.columns.map(str)
     if frame.columns.has_duplicates:
         twice = frame.columns[frame.columns.duplicated()][0]
@@ -167,10 +167,13 @@ def _numbers(
 
 def _from_arrow(table: pa.Table) -> pd.DataFrame:
     """Columns as float64, text or dates, whatever Arrow's type for them is."""
+    notes = []
     for i, field in enumerate(table.schema):
         column, kind = table.column(i), field.type
         if pa.types.is_dictionary(kind):
             column, kind = column.cast(kind.value_type), kind.value_type
+            if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+                notes.append(f"column {field.name!r} has categories that are numbers; C(...) makes a factor")
         if pa.types.is_decimal(kind) or pa.types.is_null(kind) or pa.types.is_float16(kind):
             column = column.cast(pa.float64())
         elif pa.types.is_boolean(kind) and column.null_count:
@@ -180,7 +183,9 @@ def _from_arrow(table: pa.Table) -> pd.DataFrame:
         elif pa.types.is_duration(kind) or pa.types.is_time(kind):
             raise ValueError(f"column {field.name!r} holds times of type {kind}; write them as numbers")
         table = table.set_column(i, field.name, column)
-    return table.to_pandas(ignore_metadata=True)
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    frame.attrs["notes"] = notes
+    return frame
 
 
 def _arrow_table(source: str | Path) -> pa.Table:

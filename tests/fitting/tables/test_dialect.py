@@ -102,6 +102,12 @@ REFUSED = {
     "twice": (b"x,y,x\n1,2,3\n", "two columns are called 'x'"),
     "two separators": (b"a,b;c,d\n1,2;3,4\n5,6;7,8\n", "--separator ',' or --separator ';'"),
     "empty": (b"\n\n", "is empty"),
+    "Excel": (b"PK\x03\x04\0\0", "an Excel workbook: save its sheet as CSV"),
+    "packed": (gzip.compress(b"x,y\n1,2\n"), "packed by gzip: name it .gz"),
+    "Parquet": (b"PAR1\x15\0", "a Parquet file: name it .parquet"),
+    "JSON": (b'[{"x": 1, "y": 2}]', "JSON: write the table as CSV"),
+    "JSON of lines": (b'{"x":1,"y":2}\n{"x":2,"y":3}\n', "JSON: write the table as CSV"),
+    "HTML": (b'<table border="1">\n<tr>\n', "HTML or XML: write the table"),
 }
 
 
@@ -155,6 +161,13 @@ def test_signs_of_comments_that_begin_an_entry(tmp_path):
     for frame in (read.read(path), next(read.chunks(path, 9))):
         np.testing.assert_array_equal(frame["%"], [np.nan, 2.5, np.nan, np.nan])
         assert frame.attrs["notes"][-1] == "column '%': '#DIV/0!', '-' stands for a missing entry"
+
+
+@pytest.mark.parametrize("name", ["{x}", "<x>", "[x]", "{", "<"])
+def test_a_name_may_begin_as_other_files_do(tmp_path, name):
+    path = tmp_path / "table.csv"
+    path.write_text(f"{name},y\n1,2\n3,4\n")
+    assert numbers(read.read(path)) == {name: [1, 3], "y": [2, 4]}
 
 
 def test_packed_files_and_all_digits(tmp_path):

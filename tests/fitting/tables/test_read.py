@@ -38,6 +38,8 @@ def test_types_that_are_numbers(tmp_path, suffix):
         assert frame["decimal"].tolist()[::2] == [1.25, 3]
         assert frame["bool"].tolist()[::2] == [1, 0]
         assert frame["dictionary"].tolist()[::2] == [7, 9]
+        said = "column 'dictionary' has categories that are numbers; C(...) makes a factor"
+        assert (said in frame.attrs["notes"]) == (suffix != "parquet")  # which does not keep them
         assert frame.iloc[1].isna().all()
 
 
