@@ -35,9 +35,7 @@ class Fit(NamedTuple):
     constraints: Constraints = Constraints()  # what was given or tied: static, without leaves
     options: MStepOptions | None = None  # ridge, variance floor, ddof and outlier density, as used
     ending: jax.Array | None = None  # () int32, the bits of `result`
-    gate: jax.Array | None = (
-        None  # (K, m) alpha: weights are softmax(alpha_k' z), alpha_0 = 0, and their mean
-    )
+    gate: jax.Array | None = None  # (K, m) alpha of softmax(alpha_k' z), whose means are the weights
 
     @property
     def result(self) -> str | np.ndarray:

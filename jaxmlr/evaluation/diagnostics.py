@@ -89,7 +89,7 @@ ADVICE = {
     "weak": "some coefficients may never be learnt, though labels can be; change the input that makes phi,"
     " or leave the unexcited columns out",
     "fading": 'use gain="newton" in two_step, as gain="em" may stall, and forgetting=1',
-    "growing": "set delta to at least that exponent; from 1/2 on it is beyond the theorem",
+    "growing": "set delta of two_step to at least that exponent; from 1/2 on it is beyond the theorem",
     "bounded": "raise bound, the C of D_n",
     "overdamped": "lower noise_variance, or use fisher_scoring; right only for a single line",
     "balanced": "p may be near 1/2; use fisher_scoring or symmetric_em in place of two_step",
