@@ -27,10 +27,9 @@ Starts = tuple[Mixture, jax.Array | None]  # mixtures and their gates
 How = tuple[jax.Array, jax.Array, jax.Array | None]  # limits, whether accelerated, blocks of rows
 
 
-def _options(data: Rows, ridge: jax.Array, variance_floor: jax.Array | None) -> MStepOptions:
-    if variance_floor is None:
-        variance_floor = 1e-6 * line_variance(data)
-    least = jnp.maximum(variance_floor, steps.resolution(data.y, data.weight))
+def _options(data: Rows, ridge: jax.Array, variance_floor: jax.Array) -> MStepOptions:
+    floor = jnp.where(jnp.isnan(variance_floor), 1e-6 * line_variance(data), variance_floor)
+    least = jnp.maximum(floor, steps.resolution(data.y, data.weight))
     return MStepOptions(ridge, least, jnp.zeros_like(least))
 
 
@@ -39,7 +38,7 @@ def go_on(
     data: Rows,
     best: Fit,
     ridge: jax.Array,
-    variance_floor: jax.Array | None,
+    variance_floor: jax.Array,
     tolerance: jax.Array,
     terms: Terms,
     *,
@@ -103,7 +102,7 @@ def best_of(
     data: Rows,
     pool: Mixture,
     ridge: jax.Array,
-    variance_floor: jax.Array | None,
+    variance_floor: jax.Array,
     tolerance: jax.Array,
     used: jax.Array | None,
     terms: Terms | None = None,
@@ -113,7 +112,7 @@ def best_of(
     finalists: int,
     max_iterations: int,
 ) -> Fit:
-    """The best fit from a pool of starts; `used` as in `plausible`."""
+    """The best fit from a pool of starts; `used` as in `plausible`, and a floor of NaN is the default."""
     options = _options(data, ridge, variance_floor)
     rows, counts = pack(*data[:3], terms), distinct(data)
     blocks = None

@@ -179,7 +179,7 @@ def fit(
     tolerance, ridge = tolerance_of(tolerance, dtype), ridge_of(ridge, d, dtype)
     if variance_floor is not None:
         _check.number("variance_floor", variance_floor, at_least=0)
-        variance_floor = jnp.asarray(variance_floor, dtype)
+    floor = jnp.asarray(jnp.nan if variance_floor is None else variance_floor, dtype)
     data = Rows(phi, y, weight)
     part, part_terms = data, terms
     if len(y) > sample:
@@ -195,7 +195,7 @@ def fit(
         "max_iterations": max_iterations,
     }
     kinds = tuple(sorted(chosen.items()))
-    numbers = (ridge, variance_floor, tolerance)
+    numbers = (ridge, floor, tolerance)
     best: Fit
     if filled_up and capacity.fits(constraints):
         best = _fit_filled(part, key, components, kinds, numbers, smaller, statics)
@@ -210,7 +210,7 @@ def fit(
         best = _fit(part, drawn, key, *numbers, *given, part_terms, **statics)
     if part is not data:
         limits: dict[str, Any] = {"constraints": constraints, "max_iterations": max_iterations}
-        best = go_on(data, best, ridge, variance_floor, tolerance, terms, **limits)
+        best = go_on(data, best, ridge, floor, tolerance, terms, **limits)
     plain = not (constraints.grouped or constraints.known_labels or constraints.concomitants)
     if plain and not traced(best, data) and np.any(few_rows(best.mixture, phi, y, weight)):
         best = best.marked("few_rows")
@@ -222,7 +222,7 @@ def _fit_filled(
     key: jax.Array,
     components: int,
     kinds: tuple[tuple[str, int], ...],
-    numbers: tuple[jax.Array, jax.Array | None, jax.Array],
+    numbers: tuple[jax.Array, jax.Array, jax.Array],
     smaller: Mixture | None,
     statics: dict[str, Any],
 ) -> Fit:
@@ -290,7 +290,7 @@ def _fit(
     starts: Mixture,
     key: jax.Array,
     ridge: jax.Array,
-    variance_floor: jax.Array | None,
+    variance_floor: jax.Array,
     tolerance: jax.Array,
     weights: jax.Array | None,
     noise_variance: jax.Array | None,
