@@ -1,5 +1,7 @@
 """What every batch method promises, for every method of the table in tests/conftest.py."""
 
+import inspect
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -96,3 +98,20 @@ def test_empty_data_are_refused(name):
         batch.fit(phi, y, 2, KEY, **options)
     with pytest.raises(ValueError, match=message):
         batch.select(phi, y, KEY, (1, 2), **options)
+
+
+# `fit` goes on longer, and needs a floor, as from many starts it meets lines through few rows.
+OWN_DEFAULTS = {("fit", "max_iterations"), ("fit", "variance_floor")}
+
+
+def test_an_argument_of_several_methods_has_one_default_and_one_type():
+    known = {}
+    for name in ("em", "hard_em", "gradient", "fit"):
+        for argument in inspect.signature(getattr(batch, name)).parameters.values():
+            if (name, argument.name) not in OWN_DEFAULTS:
+                known.setdefault(argument.name, (argument.default, argument.annotation, name))
+                assert (argument.default, argument.annotation) == known[argument.name][:2], (
+                    name,
+                    argument.name,
+                )
+    assert {"tie", "equal_variance", "common", "ridge", "mask", "row_weights"} <= set(known)
