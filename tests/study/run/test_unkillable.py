@@ -60,10 +60,10 @@ def expected(study):
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_it_still_ends_with_the_same_bits(expected, tmp_path):
+def test_killed_a_dozen_times_it_still_ends_with_the_same_bits(expected, tmp_path):
     (tmp_path / "study.toml").write_text(STUDY)
     chance, mid_run = random.Random(0), 0
-    for _ in range(20):
+    for _ in range(12):
         process = subprocess.Popen(command(tmp_path), cwd=ROOT, stderr=subprocess.DEVNULL)
         before, wanted = blocks(tmp_path), chance.randint(0, 12)
         while process.poll() is None and blocks(tmp_path) < before + wanted:
@@ -73,7 +73,7 @@ def test_killed_twenty_times_it_still_ends_with_the_same_bits(expected, tmp_path
         process.wait()
         assert blocks(tmp_path) >= before
         mid_run += blocks(tmp_path) > before
-    assert mid_run >= 10
+    assert mid_run >= 6
     assert blocks(tmp_path) < 400
     subprocess.run(command(tmp_path), cwd=ROOT, check=True)
     equal_bits(load(tmp_path / "out"), expected)
