@@ -21,7 +21,7 @@ from jaxmlr.batch.starts.candidates import Rows, line_variance
 from jaxmlr.batch.terms import Terms
 from jaxmlr.mixture import Mixture
 
-SCREENED_BLOCKS = 4096 // (TILES * LANES)  # of rows in an order by chance: more than screening needs
+SCREENED = 4096  # rows, of those in an order by chance: starts and screening need no more
 
 Starts = tuple[Mixture, jax.Array | None]  # mixtures and their gates
 How = tuple[jax.Array, jax.Array, jax.Array | None]  # limits, whether accelerated, blocks of rows
@@ -118,7 +118,7 @@ def best_of(
     blocks = None
     if data.columns is not None:  # the rows are filled up as well, and in an order by chance
         blocks = counted_blocks(rows)
-        blocks = jnp.stack([jnp.minimum(blocks, SCREENED_BLOCKS), blocks])
+        blocks = jnp.stack([jnp.minimum(blocks, SCREENED // (TILES * LANES)), blocks])
 
     def climb(
         pool: Mixture,

@@ -7,7 +7,6 @@ answer: a column of zeros gets the coefficient 0, and a component of weight 0 ge
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr._xla.jit import traced
@@ -15,6 +14,7 @@ from jaxmlr._xla.target import target
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.starts.candidates import Rows
+from jaxmlr.batch.starts.draws import words
 from jaxmlr.mixture import Mixture
 
 ROWS = 16_384
@@ -44,9 +44,7 @@ def filled(data: Rows, key: jax.Array | None = None) -> Rows:
     n, d = phi.shape
     order = np.arange(n)
     if key is not None:
-        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        words = np.asarray(jax.random.key_data(key) if typed else key).tolist()
-        order = np.random.default_rng(words).permutation(n)
+        order = np.random.default_rng(np.asarray(words(key)).tolist()).permutation(n)
     full = (np.zeros((ROWS, COLUMNS), phi.dtype), np.zeros(ROWS, y.dtype), np.zeros(ROWS, weight.dtype))
     full[0][:n, COLUMNS - d :], full[1][:n], full[2][:n] = phi[order], y[order], weight[order]
     whole: list[Any] = [*full, np.int32(d)]

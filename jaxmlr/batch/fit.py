@@ -14,7 +14,7 @@ from jaxmlr import _check
 from jaxmlr._xla import programs
 from jaxmlr._xla.jit import traced, wide_jit
 from jaxmlr.batch import capacity
-from jaxmlr.batch.best import best_of, go_on
+from jaxmlr.batch.best import SCREENED, best_of, go_on
 from jaxmlr.batch.constraints import Constraints, constraints_of
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.problem import ridge_of, tolerance_of
@@ -30,7 +30,6 @@ from jaxmlr.batch.terms import Terms, drawn_rows, terms_of
 from jaxmlr.mixture import Mixture
 
 SHUFFLED = 101  # of the numbers that keys are derived by; those of the kinds of starts are less
-DRAWN_FROM = 4096  # rows, of those in an order by chance: starts need no more
 MIXED = {
     "random_partition": 2,
     "random_lines": 6,
@@ -94,7 +93,8 @@ def fit(
       tie: "none"; "symmetric" for two components with coefficients [beta, -beta]; "common" for one beta.
       common: regressors whose coefficient is one for all components, by their columns or a mask (d,) of
         booleans; or (K, d) integers: components of one number in a column have one coefficient there.
-      screening: steps of EM that every start takes, at least 1.
+      screening: steps of EM that every start takes, at least 1; of larger tables on some 4,096 rows, drawn at
+        random, where rows are filled up to a common size (on a CPU, nothing tied, K <= 5, d <= 13).
       finalists: starts that go on, at least 1.
       max_iterations: most steps of a finalist.
       tolerance: stop when a step moves lines, variances and weights by less; see `em`. None: the square root
@@ -250,7 +250,7 @@ def _filled_starts(
     """The pool of starts for filled rows, by a program that serves all sizes and whatever is tied."""
     dtype, room = whole.y.dtype, capacity.room(components)
     used: Any = np.int32(components)
-    few = jax.tree.map(lambda leaf: leaf[:DRAWN_FROM] if leaf.ndim else leaf, whole)
+    few = jax.tree.map(lambda leaf: leaf[:SCREENED] if leaf.ndim else leaf, whole)
     start = programs.Program(
         functools.partial(pool, kinds=kinds, components=room),
         "starts",
