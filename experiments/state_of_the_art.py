@@ -121,16 +121,19 @@ def draw(lines, path):
         rows = {cells[0]: cells[1:] for cells in (line.strip("| ").split(" | ") for line in lines)}
         methods = {name: "em" if name.startswith("em") else METHOD_OF.get(name, name) for name in rows}
         looks = style.line_styles(methods, COLOURS)
+        errors = {}
         for name, cells in rows.items():
             medians, _, milliseconds = zip(
                 *(map(float, re.findall(r"[0-9.]+", each)) for each in cells), strict=True
             )
             # What is 0 to the table's digits has no place on a logarithmic axis.
             seconds = [ms / 1e3 if ms > 0 else math.nan for ms in milliseconds]
+            errors[name] = np.array(medians)
             panels[0].loglog(SAMPLES, medians, label=name, **looks[name]._asdict())
             panels[1].loglog(seconds, medians, **looks[name]._asdict())
         panels[0].set(xlabel="observations $n$", ylabel="median coefficient error", title="(a)")
         panels[1].set(xlabel="seconds for one data set", title="(b)")
+        style.note(panels[0], style.coinciding(errors, tolerance=0.03), (width / 2 - 1, 3))
         style.legend(figure, *panels[0].get_legend_handles_labels())
         style.save(figure, [path])
 

@@ -55,5 +55,5 @@ error = np.linalg.norm(np.asarray(path - truth.coefficients[0]), axis=1)
 
 figure, panel = plt.subplots(figsize=(5, 3), layout="constrained")
 panel.loglog(n, error)
-panel.set(xlabel="observations n", ylabel="|beta[n] - beta|", title="one trial")
+panel.set(xlabel="observations $n$", ylabel=r"$|\hat\beta[n] - \beta|$", title="one trial")
 plt.show()

@@ -20,7 +20,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from jaxmlr import Study, run_study
+from jaxmlr.fitting import style
 from jaxmlr.study.results.pictures import draw
+
+plt.rcParams.update(style.settings(7))
 
 TOML = """
 name = "imbalance"
@@ -85,8 +88,8 @@ for p in study.grid["problem.p"]:
 alarm = results["alarm_balanced_mean"].sel(estimator="two_step")
 shown, panel = plt.subplots(figsize=(4, 3), layout="constrained")
 for p in study.grid["problem.p"]:
-    panel.semilogx(results["step"], alarm.sel({"problem.p": p}), label=f"p = {p}")
-panel.set(xlabel="n", ylabel="share of trials", title=alarm.attrs["long_name"].split(";")[0])
+    panel.semilogx(results["step"], alarm.sel({"problem.p": p}), label=f"$p$ = {p}")
+panel.set(xlabel="observations $n$", ylabel="share of trials", title=alarm.attrs["long_name"].split(";")[0])
 panel.legend()
 plt.show()
 

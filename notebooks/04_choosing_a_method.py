@@ -18,7 +18,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxmlr
+from jaxmlr.fitting import style
+from jaxmlr.registry import COLOURS
 
+plt.rcParams.update(style.settings(7))
 TRIALS, STEPS = 64, 1_000
 SHARES = (0.5, 0.6, 0.8)
 METHODS = {
@@ -55,14 +58,16 @@ table = errors()
 # symmetric model.
 
 # %%
+looks = style.line_styles({name: name.split(",")[0] for name in METHODS}, COLOURS)
 figure, panel = plt.subplots(figsize=(7, 3), layout="constrained")
 for k, name in enumerate(METHODS):
     medians = np.median(table[name], axis=1)
-    panel.bar(np.arange(len(SHARES)) + 0.16 * k, medians, 0.15, label=name)
+    at = np.arange(len(SHARES)) + 0.16 * k
+    panel.bar(at, medians, 0.15, label=name, color=looks[name].color)
     print(f"{name:26s}", *(f"{m:.3f}" for m in medians))
-panel.set(xticks=np.arange(len(SHARES)) + 0.3, xticklabels=[f"p = {p}" for p in SHARES], yscale="log")
+panel.set(xticks=np.arange(len(SHARES)) + 0.3, xticklabels=[f"$p$ = {p}" for p in SHARES], yscale="log")
 panel.set_ylabel("median error")
-panel.legend(fontsize=7)
+panel.legend()
 plt.show()
 
 # %% [markdown]

@@ -51,8 +51,8 @@ path_of = dict(zip(memories, paths, strict=True))
 figure, panels = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 for forgetting, name in memories.items():
     panels[0].plot(path_of[forgetting], label=f"memory {name}")
-panels[0].set(xlabel="n", ylabel="rms error", title="a slow turn of beta")
-panels[0].legend(fontsize=8)
+panels[0].set(xlabel="observations $n$", ylabel="rms error", title="a slow turn of beta")
+panels[0].legend()
 late = {forgetting: float(np.sqrt(np.mean(path[500:] ** 2))) for forgetting, path in path_of.items()}
 panels[1].bar(list(memories.values()), late.values())
 panels[1].set(xlabel="memory", ylabel="rms error, n > 500", title="too long, right, too short")

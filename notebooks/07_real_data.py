@@ -12,8 +12,6 @@
 # and one that is no mixture at all. What `jaxmlr fit` prints is here step by step.
 
 # %%
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -21,14 +19,13 @@ import numpy as np
 import pandas as pd
 
 import jaxmlr
+from jaxmlr.fitting import style
 from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.fit import fit_rows
 from jaxmlr.fitting.tables.read import read
 from jaxmlr.fitting.tables.report import coefficients, lines
 
-# The data lie in the repository, whichever of its folders this runs in.
-file = Path(__file__ if "__file__" in globals() else "notebook").resolve()
-experiments = next(folder / "experiments" for folder in file.parents if (folder / "experiments").is_dir())
+plt.rcParams.update(style.settings(7))
 
 # %% [markdown]
 # ## Food expenditure (Engel 1857)
@@ -40,7 +37,8 @@ experiments = next(folder / "experiments" for folder in file.parents if (folder 
 # household.
 
 # %%
-design, rows = Design.learn(read(experiments / "data" / "engel.csv"), "foodexp_k", None)
+engel = jaxmlr.datasets.load_engel()  # comes with the package
+design, rows = Design.learn(read(engel.path), engel.response, None)
 fitted = fit_rows(design, rows, [1, 2, 3], method="fit", seed=0)
 print(coefficients(fitted).round(4).to_string(index=False))
 print(fitted.criteria.round(2))
@@ -55,8 +53,8 @@ for k, (intercept, slope) in enumerate(np.asarray(fitted.fit.mixture.coefficient
     panel.plot(grid, intercept + slope * grid, color=f"C{k}", label=f"line {k + 1}")
     mine = labels == k
     panel.scatter(rows.phi[mine, 1], rows.y[mine], color=f"C{k}", s=10, label=f"likeliest line {k + 1}")
-panel.set(xlabel="income", ylabel="food expenditure")
-panel.legend(fontsize=8)
+panel.set(xlabel="income, thousands of francs", ylabel="food expenditure, thousands of francs")
+panel.legend()
 plt.show()
 
 # %% [markdown]

@@ -111,19 +111,19 @@ def grouped():
     x = rng.normal(size=(300, 1))
     y = np.where(label, 1 + x[:, 0], -1 - x[:, 0]) + 0.8 * rng.normal(size=300)
     known = np.where(group < 3, label, -1)
-    told = {"groups": [f"g{each}" for each in group], "concomitant": z[:, None]}
-    model = MixtureOfLinearRegressions(method="em", random_state=0).fit(x, y, known_labels=known, **told)
-    return model, x, y, told, label
+    terms = {"groups": [f"g{each}" for each in group], "concomitant": z[:, None]}
+    model = MixtureOfLinearRegressions(method="em", random_state=0).fit(x, y, known_labels=known, **terms)
+    return model, x, y, terms, label
 
 
 @pytest.mark.slow
 def test_groups_labels_and_concomitants(grouped):
-    model, x, y, told, label = grouped
-    assert np.mean(model.labels(x, y, **told) == label) > 0.97
+    model, x, y, terms, label = grouped
+    assert np.mean(model.labels(x, y, **terms) == label) > 0.97
     assert model.gate_[1, 1] > 1
     np.testing.assert_array_equal(model.gate_[0], 0)
-    z = {"concomitant": told["concomitant"]}
-    score = model.gate_[1, 0] + model.gate_[1, 1] * told["concomitant"][:, 0]
+    z = {"concomitant": terms["concomitant"]}
+    score = model.gate_[1, 0] + model.gate_[1, 1] * terms["concomitant"][:, 0]
     np.testing.assert_allclose(model.prior_weights(x, **z)[:, 1], 1 / (1 + np.exp(-score)))
     mean, std = model.predict(x, return_std=True, **z)
     draws = model.sample_y(x, 4000, random_state=1, **z)
@@ -132,11 +132,11 @@ def test_groups_labels_and_concomitants(grouped):
     np.testing.assert_allclose(draws.std(axis=1), std, rtol=0.1)
     np.testing.assert_allclose(model.predict(x, **z), mean)
     joint = model.sample_y(
-        x[[0, 0]] * 0, 3000, random_state=1, groups=[0, 0], concomitant=told["concomitant"][:2]
+        x[[0, 0]] * 0, 3000, random_state=1, groups=[0, 0], concomitant=terms["concomitant"][:2]
     )
-    alone = model.sample_y(x[[0, 0]] * 0, 3000, random_state=1, concomitant=told["concomitant"][:2])
+    alone = model.sample_y(x[[0, 0]] * 0, 3000, random_state=1, concomitant=terms["concomitant"][:2])
     assert np.corrcoef(joint)[0, 1] > np.corrcoef(alone)[0, 1] + 0.1
-    assert model.score(x, y, **told) > model.score(x, y, **z)
+    assert model.score(x, y, **terms) > model.score(x, y, **z)
     for wrong, message in (
         ({}, "concomitant must be given, as to fit, not None"),
         ({"concomitant": np.ones((300, 2))}, "must have 1 columns, as in fit, not 2"),
@@ -148,7 +148,7 @@ def test_groups_labels_and_concomitants(grouped):
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("terms", "message"),
     [
         ({"groups": np.zeros((200, 2))}, r"groups must have shape \(200,\)"),
         ({"groups": [0, 1]}, "groups must have as many rows as X, 200, not 2"),
@@ -158,22 +158,22 @@ def test_groups_labels_and_concomitants(grouped):
         ({"concomitant": np.full((200, 1), np.nan)}, "concomitant must be finite numbers"),
     ],
 )
-def test_what_is_told_is_checked(rows, told, message):
+def test_terms_are_checked(rows, terms, message):
     with pytest.raises(ValueError, match=message):
-        MixtureOfLinearRegressions(method="em").fit(*rows[:2], **told)
-    with pytest.raises(ValueError, match=f"takes no {next(iter(told))}"):
-        MixtureOfLinearRegressions(method="recursive_em").fit(*rows[:2], **told)
+        MixtureOfLinearRegressions(method="em").fit(*rows[:2], **terms)
+    with pytest.raises(ValueError, match=f"takes no {next(iter(terms))}"):
+        MixtureOfLinearRegressions(method="recursive_em").fit(*rows[:2], **terms)
 
 
 @pytest.mark.slow
 def test_groups_and_weights_are_routed(grouped):
-    _, x, y, told, _ = grouped
+    _, x, y, terms, _ = grouped
     with config_context(enable_metadata_routing=True):
         model = MixtureOfLinearRegressions(method="em", random_state=0)
         model.set_fit_request(groups=True, concomitant=True).set_score_request(groups=True, concomitant=True)
-        found = GridSearchCV(model, {"n_components": [1, 2]}, cv=GroupKFold(3)).fit(x, y, **told)
-    assert found.best_params_ == {"n_components": 2}
-    assert found.best_estimator_.gate_ is not None
+        search = GridSearchCV(model, {"n_components": [1, 2]}, cv=GroupKFold(3)).fit(x, y, **terms)
+    assert search.best_params_ == {"n_components": 2}
+    assert search.best_estimator_.gate_ is not None
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])

@@ -49,25 +49,25 @@ def point(mixture: Mixture, gate: jax.Array | None) -> Point:
 
 def next_goal(
     track: Track,
-    here: Place,
+    current: Place,
     moved: Place,
     may: jax.Array,
     moments: Moments,
     constraints: Constraints,
     options: MStepOptions,
 ) -> tuple[Place, Track]:
-    """Where to go from here, and the track: a step of EM, a long one, or back from one that was refused.
+    """The next mixture, and the track: a step of EM, a long one, or back from one that was refused.
 
     Args:
-      track: as it stands here.
-      here: a mixture with noise_variance (K,), and its gate.
+      track: as it stands at the current mixture.
+      current: a mixture with noise_variance (K,), and its gate.
       moved: where a step of EM leads.
       may: () bool, whether a long step may be taken.
-      moments: of the rows here.
+      moments: of the rows at the current mixture.
       constraints: what is known or tied stays so.
       options: `variance_floor` counts.
     """
-    far = longer(here, moved, track.first, moments, constraints, options)
+    far = longer(current, moved, track.first, moments, constraints, options)
     long = may & (track.turn == SECOND)
     goal: Place = jax.tree.map(
         lambda plain, stretched, back: jnp.where(track.refused, back, jnp.where(long, stretched, plain)),
@@ -75,21 +75,21 @@ def next_goal(
         far,
         (track.back, track.back_gate),
     )
-    first = jax.tree.map(lambda new, old: new - old, point(*moved), point(*here))
+    first = jax.tree.map(lambda new, old: new - old, point(*moved), point(*current))
     ready = may & (track.turn == FIRST)
     turn = jnp.where(long, LONG, jnp.where(ready, SECOND, FIRST)).astype(jnp.int32)
     return goal, Track(first, *moved, turn, track.refused)
 
 
 def longer(
-    here: Place,
+    current: Place,
     moved: Place,
     first: Point,
     moments: Moments,
     constraints: Constraints,
     options: MStepOptions,
 ) -> Place:
-    """The long step of SQUAREM (Varadhan and Roland 2008, scheme S3) from x0 through x1 = here to `moved`.
+    """The long step of SQUAREM (Varadhan and Roland 2008, scheme S3) from x0 through x1 to x2.
 
         x' = x0 - 2 a r + a^2 v,   r = x1 - x0,   v = (x2 - x1) - r,   a = -|r| / |v|, -1 at most
 
@@ -98,16 +98,16 @@ def longer(
     s_k the variance, so that units do not matter.
 
     Args:
-      here: x1, a mixture with noise_variance (K,), and its gate.
+      current: x1, a mixture with noise_variance (K,), and its gate.
       moved: x2, where a step of EM leads.
       first: r.
       moments: of the rows at x1.
       constraints: what is known or tied stays so.
       options: `variance_floor` counts.
     """
-    middle, last = point(*here), point(*moved)
+    middle, last = point(*current), point(*moved)
     bend = jax.tree.map(lambda x2, x1, r: x2 - x1 - r, last, middle, first)
-    metric = jnp.diagonal(moments.gram, axis1=1, axis2=2) / here[0].noise_variance[:, None]
+    metric = jnp.diagonal(moments.gram, axis1=1, axis2=2) / current[0].noise_variance[:, None]
 
     def length(x: Point) -> jax.Array:
         of_rest = moments.size * (x.log_weights**2 + x.log_variance**2 / 2)

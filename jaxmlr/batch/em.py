@@ -289,14 +289,14 @@ def _climb(
             n = jnp.sum(state.moments.size if state.moments.groups is None else state.moments.groups)
             gate, gate_change = gate_step(gate, state.moments.gate, reach, n)
             change = jnp.maximum(change, gate_change)
-        track, here = state.track, (state.mixture, state.gate)
+        track, current = state.track, (state.mixture, state.gate)
         goal: tuple[Mixture, jax.Array | None] = (moved, gate)
         if track is not None and accelerated is not None:
             # A long step is never the last: the one after it tells whether it is kept.
             may = accelerated & started & (change > tolerance) & (count + 2 < limit)
             change = jnp.where(track.refused, jnp.inf, change)
-            goal, track = next_goal(track, here, goal, may, state.moments, constraints, options)
-        mixture, gate = jax.tree.map(lambda new, old: jnp.where(started, new, old), goal, here)
+            goal, track = next_goal(track, current, goal, may, state.moments, constraints, options)
+        mixture, gate = jax.tree.map(lambda new, old: jnp.where(started, new, old), goal, current)
         moments = moments_of(mixture, gate)
         value = objective(mixture, moments)
         if track is not None:

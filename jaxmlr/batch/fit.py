@@ -133,8 +133,8 @@ def fit(
         ("sample", sample),
     ):
         _check.whole(name, value, at_least=1)
-    told = {"known": known, "groups": groups, "concomitant": concomitant}
-    terms = terms_of(len(y), components, mask=mask, **told)
+    of_rows = {"known": known, "groups": groups, "concomitant": concomitant}
+    terms = terms_of(len(y), components, mask=mask, **of_rows)
     values = None if coefficients is None else _known_values(coefficients, components, d)
     constraints = constraints_of(
         components,

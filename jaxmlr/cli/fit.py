@@ -56,7 +56,7 @@ def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | 
         raise ValueError(f"--out {out} is a file; it must be a folder")
     if latex is not None and record.kind == "recursive":
         raise ValueError(f"--latex: {asked.method} has no standard errors; it needs a batch method")
-    check_method(asked.method, asked.terms.told())
+    check_method(asked.method, asked.terms.arguments())
     written = sys.stderr if as_json else sys.stdout
     result: TableFit | StreamFit
     if record.kind == "recursive":

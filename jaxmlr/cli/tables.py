@@ -103,8 +103,8 @@ def fit(
     """
     counts = counts_of(components)
     cache.keep()
-    told = (group, concomitant, known_labels, common)
-    plain = all(each is None for each in told) and "|" not in (formula or "")
+    row_terms = (group, concomitant, known_labels, common)
+    plain = all(each is None for each in row_terms) and "|" not in (formula or "")
     if method == "fit" and plain and not settings:
         ahead.begin(counts)  # while what reads tables is imported, and the table is read
     try:

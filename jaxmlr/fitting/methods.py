@@ -247,15 +247,15 @@ def filled(
         rest = np.broadcast_to(np.asarray(entry, values.dtype), (most - n, *values.shape[1:]))
         return np.concatenate([values, rest])
 
-    told = {}
+    filled_terms = {}
     for name, values in (terms or {}).items():
         if name == "groups":
             count = int(values.max()) + 1
             others = np.arange(most - n) % max((1 << count.bit_length()) - count, 1)
-            told[name] = np.concatenate([values, count + others])
+            filled_terms[name] = np.concatenate([values, count + others])
         else:
-            told[name] = longer(values, name == "known")
-    return Filled(longer(phi, 0), longer(y, 0), weight, told)
+            filled_terms[name] = longer(values, name == "known")
+    return Filled(longer(phi, 0), longer(y, 0), weight, filled_terms)
 
 
 @functools.partial(jax.jit, static_argnames="components")

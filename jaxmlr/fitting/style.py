@@ -1,5 +1,6 @@
 """How every picture looks: widths of journals, fonts, colours for all kinds of colour vision, mathematics."""
 
+import itertools
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
@@ -20,6 +23,7 @@ from jaxmlr.fitting.terminal import printable
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#882255")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = "osD^vPX"
+SAME = 0.005  # relative distance up to which two curves cannot be told apart on paper
 WIDTHS = {"single": 3.5, "double": 7.16}  # inches, of one and of two columns of a journal
 FORMATS = ("png", "pdf", "svg")
 SYMBOLS = {
@@ -177,6 +181,31 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
     widest = max(text_width(line, size) for label in labels for line in label.split("\n")) + 0.55
     columns = max(1, min(len(labels), int(inches / widest)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6)
+
+
+def coinciding(curves: Mapping[str, np.ndarray], tolerance: float = SAME) -> list[str]:
+    """A sentence for each curve that lies on one before it wherever both are finite."""
+    sentences = []
+    for place, (name, curve) in enumerate(curves.items()):
+        for other, earlier in itertools.islice(curves.items(), place):
+            both = np.isfinite(curve) & np.isfinite(earlier)
+            if both.any() and np.allclose(earlier[both], curve[both], rtol=tolerance, atol=0):
+                sentences.append(f"{name} lies on {other}")
+                break
+    return sentences
+
+
+def note(panel: Axes, lines: Sequence[str], inches: tuple[float, float]) -> None:
+    """Text at the foot of a panel so many inches wide and high, and room for it below the curves."""
+    if not lines:
+        return
+    text = "\n".join(wrapped(line, inches[0], 6) for line in lines)
+    panel.annotate(text, (0.03, 0.03), xycoords="axes fraction", fontsize=6).set_in_layout(False)
+    fraction = min(0.6, 0.05 + 0.1 * (text.count("\n") + 1) / inches[1])
+    scale = panel.yaxis.get_transform()
+    bottom, top = scale.transform(np.array(panel.get_ylim()))
+    lower = bottom - (top - bottom) * fraction / (1 - fraction)
+    panel.set_ylim(bottom=float(scale.inverted().transform(np.array([lower]))[0]))
 
 
 def save(figure: Figure, paths: Sequence[Path]) -> list[Path]:

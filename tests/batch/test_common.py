@@ -12,14 +12,15 @@ from numpy.testing import assert_allclose
 from jaxmlr import Mixture, symmetric
 from jaxmlr.batch import aic, bic, covariance, em, fit, gradient, hard_em, icl, standard_errors
 from jaxmlr.batch.constraints import constraints_of
+from jaxmlr.data.datasets import load_panel
 
 EXACT = {"max_iterations": 5000, "tolerance": 1e-12}
 NESTED = {"common": [[0, 0, 0], [1, 1, 0], [1, 2, 0]], "equal_variance": [0, 1, 1]}
 
 
 @pytest.fixture(scope="module")
-def panel(oracles, datasets):
-    columns = datasets.table(oracles / "data/sim_panel.csv")
+def panel(oracles):
+    columns = load_panel().columns
     return SimpleNamespace(
         phi=np.column_stack([np.ones(300), columns["x"], columns["z"]]),
         y=columns["y"],
@@ -164,8 +165,8 @@ def test_a_layout_serves_with_64_bits_and_without():
 
 
 def test_how_many_are_free():
-    def count(components=3, d=4, **told):
-        return constraints_of(components, d, **told).parameters(components, d)
+    def count(components=3, d=4, **given):
+        return constraints_of(components, d, **given).parameters(components, d)
 
     assert count() == 12 + 2 + 3
     assert count(common=[0, 2]) == 2 + 6 + 2 + 3
@@ -179,7 +180,7 @@ def test_how_many_are_free():
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("given", "message"),
     [
         ({"common": [3]}, "common must be columns from 0 to 2"),
         ({"common": [0.5]}, "common must be columns from 0 to 2"),
@@ -191,9 +192,9 @@ def test_how_many_are_free():
         ({"common": [0], "known_coefficients": [[True] * 3, [False] * 3]}, "known for all components"),
     ],
 )
-def test_bad_restrictions(panel, told, message):
+def test_bad_restrictions(panel, given, message):
     with pytest.raises(ValueError, match=message):
-        em(panel.phi, panel.y, panel.start, **told)
+        em(panel.phi, panel.y, panel.start, **given)
 
 
 def test_bad_known_coefficients(panel):

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from jaxmlr import Mixture
 from jaxmlr.batch import em, fit, select
 from jaxmlr.batch.starts.candidates import Rows
-from jaxmlr.batch.starts.greedy import SHARES, best_addition, from_smaller, repeated, roomy
+from jaxmlr.batch.starts.greedy import FRACTIONS, best_addition, from_smaller, repeated, roomy
 
 
 def rows(n=60, seed=0):
@@ -37,7 +37,7 @@ def test_the_best_addition_is_that_of_all():
     for candidate in range(5):
         order = np.argsort(square[candidate])
         below = np.cumsum(weight[order])
-        for a in SHARES:
+        for a in FRACTIONS:
             count = max(int(np.argmax(below >= a * below[-1])) + 1, 5)
             v = np.sum((weight * square[candidate])[order[:count]]) / below[count - 1]
             normal = np.exp(-square[candidate] / (2 * v)) / np.sqrt(2 * np.pi * v)

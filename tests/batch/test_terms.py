@@ -24,13 +24,14 @@ from jaxmlr.batch import (
     select,
     standard_errors,
 )
+from jaxmlr.data.datasets import load_panel
 
 EXACT = {"max_iterations": 5000, "tolerance": 1e-12}
 
 
 @pytest.fixture(scope="module")
-def panel(oracles, datasets):
-    columns = datasets.table(oracles / "data/sim_panel.csv")
+def panel(oracles):
+    columns = load_panel().columns
     phi = np.column_stack([np.ones(300), columns["x"], columns["z"]])
     start = Mixture(np.array([[1, -1, 0.7], [-1, 1, 0.7]]), np.array([0.5, 0.5]), np.array([0.7, 0.7]))
     labels = columns["label"].astype(int) - 1

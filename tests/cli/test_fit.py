@@ -151,7 +151,7 @@ def test_where_the_model_is_wrong_it_says_so(fit, tmp_path):
 )
 def test_reaches_what_r_finds(fit, oracles, tmp_path, name, formula):
     wanted = json.loads((oracles / f"{name}.json").read_text())
-    path = oracles / "data" / f"{name}.csv"
+    path = oracles / wanted["csv"]
     for seed in range(3):
         out = tmp_path / str(seed)
         status, _, errors = fit(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jaxmlr.data.datasets import load_panel
 from jaxmlr.fitting.model import load
 from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.fit import fit_rows
@@ -16,8 +17,8 @@ EXACT = ("--method", "em", "--option", "tolerance=1e-12", "--option", "max_itera
 
 
 @pytest.fixture
-def panel(oracles):
-    return pd.read_csv(oracles / "data/sim_panel.csv")
+def panel():
+    return pd.read_csv(load_panel().path)
 
 
 @pytest.fixture
@@ -137,10 +138,10 @@ def test_common_coefficients_are_those_of_flexmix(fitted, panel, oracles, method
     exact = (*EXACT, "--option", "ddof=3") if method == "em" else ()
     answer, out = fitted(panel, "--formula", "y ~ x + z", "--common", "z", *exact)
     assert "common to all components: z" in answer["notes"]
-    found = by_component(out)
+    fitted = by_component(out)
     tolerance = 2e-4 if method == "em" else 2e-2
-    np.testing.assert_allclose(found[["z", "Intercept", "x"]], wanted["beta"][::-1], atol=tolerance)
-    assert found["z"].nunique() == 1
+    np.testing.assert_allclose(fitted[["z", "Intercept", "x"]], wanted["beta"][::-1], atol=tolerance)
+    assert fitted["z"].nunique() == 1
     criteria = pd.read_csv(out / "criteria.csv").iloc[0]
     np.testing.assert_allclose(criteria["bic"], wanted["BIC"], rtol=1e-7 if method == "em" else 1e-4)
     assert load(out / "model.json").design.common == (2,)

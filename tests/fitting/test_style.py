@@ -1,5 +1,6 @@
 """How pictures look: a colour for each method, widths, texts that fit."""
 
+import numpy as np
 import pytest
 
 from jaxmlr.registry import COLOURS, METHODS
@@ -48,3 +49,11 @@ def test_texts_are_broken_to_fit():
     lines = style.wrapped(text, 2.0, 8).split("\n")
     assert " ".join(lines) == text
     assert all(style.text_width(line, 8) < 2.2 for line in lines)
+
+
+def test_a_curve_that_another_one_hides_is_named():
+    n = np.arange(1.0, 5.0)
+    curves = {"first": 1 / n, "second": 1.004 / n, "part": np.where(n > 2, 1 / n, np.nan), "other": 1.1 / n}
+    assert style.coinciding(curves) == ["second lies on first", "part lies on first"]
+    assert style.coinciding(curves, tolerance=0.2)[-1] == "other lies on first"
+    assert style.coinciding({"nowhere": np.full(4, np.nan), "first": 1 / n}) == []

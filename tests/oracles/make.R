@@ -138,7 +138,7 @@ for (name in names(DATA)) {
 }
 
 # One line and two variances: EM whose M-step is least squares with the precisions, then the variances.
-table <- read.csv("data/engel.csv")
+table <- read.csv("../../jaxmlr/data/tables/engel.csv")
 X <- cbind(1, table$income_k)
 y <- table$foodexp_k
 m <- list(lambda = c(.5, .5), beta = rbind(c(.1, .5), c(.1, .5)), sigma = c(.05, .2))
@@ -151,7 +151,7 @@ for (i in 1:100000) {
   m <- new
   if (moved < 1e-13) break
 }
-write(toJSON(list(name = "engel__common_beta", csv = "data/engel.csv", loglik = loglik(m, X, y),
+write(toJSON(list(name = "engel__common_beta", csv = "../../jaxmlr/data/tables/engel.csv", loglik = loglik(m, X, y),
                   lambda = m$lambda, beta = m$beta[1, ], sigma = m$sigma),
              digits = NA, auto_unbox = TRUE), "engel__common_beta.json")
 cat("common", loglik(m, X, y), i, moved, m$sigma, m$lambda, "\n")

@@ -9,7 +9,7 @@ x <- round(rnorm(5 * groups) + .5 * w[id], 6)
 z <- round(rnorm(5 * groups), 6)
 y <- round(ifelse(label[id] == 1, 1 - x, -1 + x) + .7 * z + .8 * rnorm(5 * groups), 6)
 panel <- data.frame(id, w = w[id], x, z, y, label = label[id])
-write.csv(panel, "data/sim_panel.csv", row.names = FALSE)
+write.csv(panel, "../../jaxmlr/data/tables/panel.csv", row.names = FALSE)
 
 control <- list(iter.max = 20000, tolerance = 1e-15, minprior = 0)
 answer <- function(formula, model = FLXMRglm(), gate = FLXPconstant()) {
@@ -30,4 +30,4 @@ answers <- list(
   common = answer(y ~ x, model = FLXMRglmfix(fixed = ~ z)),
   common_variance = answer(y ~ x, model = FLXMRglmfix(fixed = ~ z, varFix = TRUE))
 )
-write(toJSON(c(list(csv = "data/sim_panel.csv"), answers), digits = I(15), auto_unbox = TRUE), "sim_panel.json")
+write(toJSON(c(list(csv = "../../jaxmlr/data/tables/panel.csv"), answers), digits = I(15), auto_unbox = TRUE), "sim_panel.json")

@@ -26,8 +26,8 @@ def aligned(start: Mixture, data: Rows, known: jax.Array) -> Mixture:
     joint = steps.log_joint(error[..., None], start)[..., 0]
     belief = jnp.maximum(jax.nn.log_softmax(joint, axis=0), LEAST)
     members = known.astype(belief.dtype)
-    share = members * (data.weight / jnp.maximum(jnp.sum(members, axis=1), 1))[:, None]
-    agreement = jnp.einsum("nk,ln->kl", share, belief, precision="highest")
+    fraction = members * (data.weight / jnp.maximum(jnp.sum(members, axis=1), 1))[:, None]
+    agreement = jnp.einsum("nk,ln->kl", fraction, belief, precision="highest")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         name, own = hungarian_algorithm(-agreement)
     order = own[jnp.argsort(name)]

@@ -11,7 +11,7 @@ from jaxmlr.batch.starts.candidates import Rows, candidates, correction, squares
 from jaxmlr.batch.starts.draws import derived
 from jaxmlr.mixture import Mixture
 
-SHARES = (0.02, 0.05, 0.1, 0.25, 0.5)  # of the rows, tried for a new component
+FRACTIONS = (0.02, 0.05, 0.1, 0.25, 0.5)  # of the rows, tried for a new component
 TRIES = 64  # lines tried for each component that a fit grows by
 
 
@@ -23,11 +23,11 @@ def log_normal(square: jax.Array, variance: jax.Array) -> jax.Array:
 def best_addition(
     square: jax.Array, weight: jax.Array, log_density: jax.Array, least: jax.Array, dim: ArrayLike
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The component that raises the likelihood of a mixture most, of all candidates and shares.
+    """The component that raises the likelihood of a mixture most, of all candidates and fractions.
 
         L(c, a) = sum_i w_i log((1 - a) f_i + a N(e_ci; 0, v_ca))
 
-    where v_ca is the mean of e_c^2 over the share a of rows that are nearest to line c, 2 d + 1 at least.
+    where v_ca is the mean of e_c^2 over the fraction a of rows that are nearest to line c, 2 d + 1 at least.
 
     Args:
       square: (c, n) squared residuals of the candidates.
@@ -37,7 +37,7 @@ def best_addition(
       dim: d.
 
     Returns:
-      Which candidate, its variance v and its share a, each ().
+      Which candidate, its variance v and its fraction a, each ().
     """
     order = jnp.argsort(square, axis=1)
     below = jnp.cumsum(weight[order], axis=1)
@@ -45,23 +45,23 @@ def best_addition(
     counted = jnp.cumsum((weight[order] > 0).astype(jnp.int32), axis=1)
     rises = jnp.cumsum(weight[order] * nearest, axis=1)
 
-    def one(share: jax.Array) -> tuple[jax.Array, jax.Array]:
-        enough = (below >= share * below[:, -1:]) & (counted > 2 * jnp.asarray(dim, jnp.int32))
+    def one(fraction: jax.Array) -> tuple[jax.Array, jax.Array]:
+        enough = (below >= fraction * below[:, -1:]) & (counted > 2 * jnp.asarray(dim, jnp.int32))
         place = jnp.where(
             jnp.any(enough, axis=1), jnp.argmax(enough, axis=1).astype(jnp.int32), square.shape[1] - 1
         )
         at = place[:, None]
         mean = jnp.take_along_axis(rises, at, axis=1) / jnp.take_along_axis(below, at, axis=1)
         variance = jnp.maximum(mean[:, 0], least)
-        own = jnp.log(share) + log_normal(square, variance[:, None])
-        grown = jnp.logaddexp(jnp.log1p(-share) + log_density[None, :], own)
+        own = jnp.log(fraction) + log_normal(square, variance[:, None])
+        grown = jnp.logaddexp(jnp.log1p(-fraction) + log_density[None, :], own)
         return jnp.sum(weight[None, :] * grown, axis=1), variance
 
-    shares = jnp.asarray(SHARES, square.dtype)
-    value, variance = lax.map(one, shares)
+    fractions = jnp.asarray(FRACTIONS, square.dtype)
+    value, variance = lax.map(one, fractions)
     best = jnp.argmax(value).astype(jnp.int32)
-    share, line = best // value.shape[1], best % value.shape[1]
-    return line, variance[share, line], shares[share]
+    chosen, line = best // value.shape[1], best % value.shape[1]
+    return line, variance[chosen, line], fractions[chosen]
 
 
 def repeated(data: Rows) -> jax.Array:
@@ -105,15 +105,15 @@ def grown(key: jax.Array, data: Rows, mixture: Mixture, before: ArrayLike, used:
         density = jax.nn.logsumexp(jnp.where(present[:, None], joint, -jnp.inf), axis=0)
         lines = candidates(derived(key, k), data, weight, TRIES, often)
         square = squares(data, lines)
-        best, variance, share = best_addition(square, weight, density, least, data.dim)
+        best, variance, fraction = best_addition(square, weight, density, least, data.dim)
         # The line of least squares of its own rows.
-        own = jnp.log(share) + log_normal(square[best], variance)
-        posterior = jnp.exp(own - jnp.logaddexp(own, jnp.log1p(-share) + density))
+        own = jnp.log(fraction) + log_normal(square[best], variance)
+        posterior = jnp.exp(own - jnp.logaddexp(own, jnp.log1p(-fraction) + density))
         error = y - jnp.einsum("nd,d->n", phi, lines[best], precision="highest")
         line = lines[best] + correction(phi, error, weight * posterior)
         return Mixture(
             mixture.coefficients.at[k].set(line),
-            jnp.where(present, (1 - share) * mixture.weights, 0).at[k].set(share),
+            jnp.where(present, (1 - fraction) * mixture.weights, 0).at[k].set(fraction),
             mixture.noise_variance.at[k].set(variance),
         )
 
@@ -153,7 +153,7 @@ def from_smaller(key: jax.Array, data: Rows, mixture: Mixture, before: ArrayLike
         lambda place: grown(derived(key, FROM_SMALLER, place), data, mixture, before, used), places
     )
     twin = with_twin(mixture, before, used)
-    return jax.tree.map(lambda some, one: jnp.concatenate([some, one[None]]), starts, twin)
+    return jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), starts, twin)
 
 
 def roomy(mixture: Mixture, components: int, columns: int) -> Mixture:

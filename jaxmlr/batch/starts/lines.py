@@ -123,8 +123,8 @@ def lines_by(
     tiny = float(jnp.finfo(y.dtype).tiny)
     least = steps.resolution(y, weight)
     count = components if used is None else used
-    share = uniform(derived(key, components), y.shape, y.dtype)
-    random_label = jnp.floor(share * jnp.asarray(count, y.dtype)).astype(jnp.int32)
+    where = uniform(derived(key, components), y.shape, y.dtype)
+    random_label = jnp.floor(where * jnp.asarray(count, y.dtype)).astype(jnp.int32)
     often, one = repeated(data), jnp.ones((), y.dtype)
     known = isinstance(way, int)
     tries = components if known and way == RANDOM else max(CANDIDATES, components)
@@ -162,13 +162,13 @@ def lines_by(
             return best.astype(jnp.int32), jnp.sqrt(quantile(square[best], left, middle)), one
 
         def likeliest() -> Carry:
-            best, variance, share = best_addition(square, weight, left, least, data.dim)
-            return best, jnp.sqrt(variance), jnp.where(k == 0, one, share)
+            best, variance, fraction = best_addition(square, weight, left, least, data.dim)
+            return best, jnp.sqrt(variance), jnp.where(k == 0, one, fraction)
 
         choices = (first, in_turn, nearest, robust, likeliest)
-        best, scale, share = choices[way]() if isinstance(way, int) else lax.switch(way, choices)
-        own = jnp.log(share) + log_normal(square[best], jnp.maximum(scale * scale, least))
-        joins = (way == GREEDY) & ((k == 0) | (own > jnp.log1p(-share) + left))
+        best, scale, fraction = choices[way]() if isinstance(way, int) else lax.switch(way, choices)
+        own = jnp.log(fraction) + log_normal(square[best], jnp.maximum(scale * scale, least))
+        joins = (way == GREEDY) & ((k == 0) | (own > jnp.log1p(-fraction) + left))
         label = jnp.where(joins, k, label)
         grouped = (way == PARTITION) | (way == GREEDY)
 
@@ -189,8 +189,8 @@ def lines_by(
         # Where too few rows are left for a line, the next is drawn from all of them again.
         enough = jnp.sum(rest > 0, dtype=jnp.int32) > data.dim
         free = jnp.where(enough, rest, weight)
-        own = jnp.log(share) + log_normal(error * error, jnp.maximum(0.5 * scale * scale, least))
-        grown = jnp.where(k == 0, own, jnp.logaddexp(own, jnp.log1p(-share) + left))
+        own = jnp.log(fraction) + log_normal(error * error, jnp.maximum(0.5 * scale * scale, least))
+        grown = jnp.where(k == 0, own, jnp.logaddexp(own, jnp.log1p(-fraction) + left))
         free = jnp.where(way == GREEDY, grown, free)
         left = jnp.where(way == SPREAD, jnp.minimum(left, square[best]), free)
         return left, label, taken.at[k].set(line)

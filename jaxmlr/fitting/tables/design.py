@@ -16,7 +16,7 @@ from jaxmlr.fitting.tables import codes, columns, formula
 from jaxmlr.fitting.tables.formula import Formula, quoted
 from jaxmlr.fitting.tables.functions import FUNCTIONS, INDICATOR
 from jaxmlr.fitting.tables.parser import parser
-from jaxmlr.fitting.tables.terms import Terms, groups_of, told
+from jaxmlr.fitting.tables.terms import Terms, groups_of, read_terms
 from jaxmlr.fitting.tables.weights import Weights
 
 _CONTEXT = {name: function for name, function in FUNCTIONS.items() if function is not None}
@@ -38,7 +38,7 @@ class TableRows(NamedTuple):
     concomitant: np.ndarray | None = None  # (n, m) float64, what the weights depend on
     known: np.ndarray | None = None  # (n, L + 1) bool, of `terms.labels_of`
 
-    def told(self) -> dict[str, np.ndarray]:
+    def terms(self) -> dict[str, np.ndarray]:
         """Groups and concomitants by the names of a batch method's arguments, where there are such."""
         both = {"groups": self.groups, "concomitant": self.concomitant}
         return {name: values for name, values in both.items() if values is not None}
@@ -156,7 +156,7 @@ class Design:
         if not kept:
             raise ValueError(f"formula {parsed.text!r}: the right side has no term")
         gate = _gate(parsed, typed) if parsed.gate else None
-        of_rows = told(terms, frame, typed.index)
+        of_rows = read_terms(terms, frame, typed.index)
         names, intercept = _named(parsed, kept)
         common = _common(parsed, right, kept)
         notes += of_rows.notes
@@ -187,7 +187,7 @@ class Design:
         if terms.group is not None:
             typed = typed[groups_of(frame, terms.group, typed.index).notna()]
         rows = self._observations(typed, len(frame), response)
-        of_rows = told(terms, frame, typed.index)
+        of_rows = read_terms(terms, frame, typed.index)
         return rows._replace(groups=of_rows.groups, group_names=of_rows.names)
 
     def _observations(self, typed: pd.DataFrame, total: int, response: bool) -> TableRows:

@@ -90,9 +90,9 @@ def fit_rows(
       ValueError: as `check` and `options.in_units`; a method that takes no weights; or no K for which an
         optimum was found that is not spurious.
     """
-    told = rows.told()
+    terms = rows.terms()
     shared: dict[str, Any] = {"common": list(design.common)} if design.common else {}
-    check_method(method, [*told, *rows.known_of(1), *shared])
+    check_method(method, [*terms, *rows.known_of(1), *shared])
     check(design, rows, min(components))
     weight = rows.weight
     units = _units(design, rows)
@@ -100,14 +100,14 @@ def fit_rows(
     if design.gate is not None and rows.concomitant is not None:
         z, flat = rows.concomitant, np.zeros(len(rows.y))
         gate_units = Units.of(z, flat, design.gate.intercept, weight=weight).orthogonal(z)
-        told["concomitant"] = gate_units.apply(z, flat)[0]
+        terms["concomitant"] = gate_units.apply(z, flat)[0]
     whole = rows.phi, rows.y
     scaled = units.apply(*whole)
     n, d = rows.phi.shape
     total = n if weight is None else float(weight.sum())
     given = in_units(method, options or {}, units.unit)
-    # A single line has one optimum; `fit` has a program ready where nothing but rows is told.
-    plain = not told and not design.labels and not shared
+    # A single line has one optimum; `fit` has a program ready where nothing but rows is given.
+    plain = not terms and not design.labels and not shared
     single = "fit" if method == "fit" and plain else "em"
     fits: dict[int, Fit] = {}
     values, advice = {}, []
@@ -123,7 +123,6 @@ def fit_rows(
                 advice.append(f"{count} components were not tried: {reason}")
                 continue
             own = single if count == 1 and not given else method
-            terms = told | rows.known_of(count)
             own_options = given | (shared if count > 1 else {})
             one = methods.batch(
                 own,
@@ -131,7 +130,7 @@ def fit_rows(
                 count,
                 seed,
                 row_weights=weight,
-                terms=terms,
+                terms=terms | rows.known_of(count),
                 step=step / units.unit,
                 **own_options,
             )
@@ -154,7 +153,7 @@ def fit_rows(
         best = int(criteria[criterion].idxmin())
         fit: Fit = jax.tree.map(np.asarray, units.fit(fits[best], total, gate_units))
         form = "sandwich" if rows.sampled else "observed"
-        full = methods.filled(*scaled, weight, told | rows.known_of(best))
+        full = methods.filled(*scaled, weight, terms | rows.known_of(best))
         own_matrix = covariance(fits[best], *full[:2], form=form, row_weights=full.weight, **full.terms)
         in_z = None if fit.gate is None else gate_units
         matrix = units.covariance(fits[best].mixture, np.asarray(own_matrix), in_z)
@@ -178,9 +177,9 @@ def fit_rows(
     if np.isnan(matrix).all():
         fit = fit.marked("singular")
     lower, upper = confidence_intervals(fit, errors)
-    told_of = terms_of(fit, rows)
-    posterior = evaluate.posterior(fit.mixture, *whole, told_of)
-    prior = evaluate.weights(fit.mixture, told_of)
+    row_terms = terms_of(fit, rows)
+    posterior = evaluate.posterior(fit.mixture, *whole, row_terms)
+    prior = evaluate.weights(fit.mixture, row_terms)
     if "floor" in str(fit.result):
         advice.append("no intervals for a component whose variance rests on its floor")
     elif np.isnan(matrix).all():
@@ -253,7 +252,7 @@ def _by_weight(fit: Fit, named: int) -> Fit:
 
 
 def terms_of(fit: Fit, rows: TableRows) -> evaluate.Terms:
-    """What is told of the rows of a table, for a fit to them."""
+    """Groups, labels and the gate of the rows of a table, for a fit to them."""
     known = rows.known_of(len(fit.mixture.weights)).get("known")
     gate = None if fit.gate is None else np.asarray(fit.gate)
     return evaluate.Terms(gate, rows.concomitant, rows.groups, known, rows.weight)
@@ -305,16 +304,16 @@ def fit_stream(
         method, components, in_units(method, options or {}, 1.0)
     )  # what is wrong with it is said before a file is read
     symmetric = registry.find(method).symmetric
-    design, telling, pieces, whole = survey(source, response, formula, reading, chunk)
-    check_method(method, list(telling.told()))
-    check(design, telling, components, collinear=not whole)
+    design, sample, pieces, whole = survey(source, response, formula, reading, chunk)
+    check_method(method, list(sample.terms()))
+    check(design, sample, components, collinear=not whole)
     # A method of unknown symmetry may be symmetric, and is right without a centred response too.
-    units = Units.of(telling.phi, telling.y, design.intercept, centre_response=symmetric is False)
+    units = Units.of(sample.phi, sample.y, design.intercept, centre_response=symmetric is False)
     given = in_units(method, options or {}, units.unit)
     stream = methods.stream(method, components, given, len(design.names), seed, watched=True)
     assumed = stream.mixture().noise_variance
     # Later rows may tell columns apart that are collinear up to there.
-    doubtful = bool(collinear_columns(design.names, units, telling.phi))
+    doubtful = bool(collinear_columns(design.names, units, sample.phi))
     factor = np.empty((0, len(design.names)))
     used = dropped = 0
     for frame in pieces:
@@ -333,7 +332,7 @@ def fit_stream(
         if np.array_equal(stream.mixture().noise_variance, assumed):
             advice.append("sigma is not learnt: it is that of noise_variance, by default the mean of y^2")
         yield StreamFit(design, mixture, used, dropped, tuple(advice)), rows.rows, np.asarray(info.label)
-    if doubtful and (message := collinear_columns(design.names, units, telling.phi, factor)):
+    if doubtful and (message := collinear_columns(design.names, units, sample.phi, factor)):
         raise ValueError(message)
 
 

@@ -21,7 +21,7 @@ class Survey(NamedTuple):
     """What is known of a file before it is run through."""
 
     design: Design
-    rows: TableRows  # some that show all of it
+    rows: TableRows  # a sample that shows all of it
     pieces: Iterator[pd.DataFrame]  # of the file, from its beginning
     whole: bool  # whether `rows` are all there are
 
@@ -66,12 +66,12 @@ def survey(
             again = functools.partial(read.chunks, source, chunk, reading, texts=texts)
         known = _first_entries(again, opening)
         parsed, _ = read_formula(known, response, formula)
-        telling = _telling(again, parsed)
+        sample = _sample(again, parsed)
         # Other columns matter to "." only, by whether they are empty.
-        others = known.columns.difference(telling.columns)
-        telling = telling.assign(**{name: None if known[name].isna().all() else 0.0 for name in others})
-        telling.attrs = known.attrs
-        design, rows = Design.learn(telling[list(known.columns)], response, formula)
+        others = known.columns.difference(sample.columns)
+        sample = sample.assign(**{name: None if known[name].isna().all() else 0.0 for name in others})
+        sample.attrs = known.attrs
+        design, rows = Design.learn(sample[list(known.columns)], response, formula)
         pieces = again()
     if design.parsed.stateful:
         note = f"functions such as poly and scale have learnt from the first {OPENING:,} rows"
@@ -113,7 +113,7 @@ def _first_entries(pieces: Pieces, opening: pd.DataFrame) -> pd.DataFrame:
     return _joined([opening, *rows])
 
 
-def _telling(pieces: Pieces, parsed: Formula) -> pd.DataFrame:
+def _sample(pieces: Pieces, parsed: Formula) -> pd.DataFrame:
     """The first `OPENING` complete rows, and every later one that is the first with a level or a change."""
     variables = list(dict.fromkeys(parsed.columns.values()))
     factors = {parsed.columns[word] for word in parsed.factors}

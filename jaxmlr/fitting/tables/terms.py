@@ -21,7 +21,7 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Terms:
-    """The columns that say it, and the terms of the formula; None where nothing is told."""
+    """The columns that say it, and the terms of the formula; None where there is none."""
 
     group: str | None = None  # rows with the same entry share their component
     concomitant: str | None = None  # the right side of a formula: what the weights depend on
@@ -33,16 +33,16 @@ class Terms:
         """The columns that `.` does not stand for."""
         return tuple(name for name in (self.group, self.known_labels) if name is not None)
 
-    def told(self) -> Iterable[str]:
-        """The arguments of a batch method by which it is told."""
+    def arguments(self) -> Iterable[str]:
+        """The arguments of a batch method that these columns give."""
         given = (self.group, self.concomitant, self.known_labels, self.common)
         values = zip(OPTIONS, given, strict=True)
         return [name for name, value in values if value is not None]
 
 
-def check_method(method: str, told: Iterable[str]) -> None:
-    """Raise ValueError where a method, as `registry.find` takes it, has no argument for what it is told."""
-    for name in told:
+def check_method(method: str, arguments: Iterable[str]) -> None:
+    """Raise ValueError where a method, as `registry.find` takes it, lacks an argument of these names."""
+    for name in arguments:
         if name not in registry.find(method, label="--method").parameters:
             takers = [each for each, record in registry.METHODS.items() if name in record.parameters]
             raise ValueError(f"{OPTIONS[name]}: {method} cannot take it; {' and '.join(takers)} can")
@@ -90,7 +90,7 @@ def labels_of(frame: pd.DataFrame, name: str, rows: "pd.Index[Any]") -> tuple[np
     return known, tuple(names)
 
 
-class Told(NamedTuple):
+class TermValues(NamedTuple):
     """What the columns of `Terms` say of some rows."""
 
     groups: np.ndarray | None  # (n,) int64 from 0 on, in the order of their first rows
@@ -100,7 +100,7 @@ class Told(NamedTuple):
     notes: tuple[str, ...]  # a sentence each
 
 
-def told(terms: Terms, frame: pd.DataFrame, rows: "pd.Index[Any]") -> Told:
+def read_terms(terms: Terms, frame: pd.DataFrame, rows: "pd.Index[Any]") -> TermValues:
     """What is said of `rows`, none of which lacks a group.
 
     Raises:
@@ -130,4 +130,4 @@ def told(terms: Terms, frame: pd.DataFrame, rows: "pd.Index[Any]") -> Told:
         if apart.any():
             group = names[int(np.argmax(apart))]
             raise ValueError(f"--known-labels: the rows of group {group!r} have no component in common")
-    return Told(groups, names, known, labels, tuple(notes))
+    return TermValues(groups, names, known, labels, tuple(notes))

@@ -17,7 +17,6 @@ from jaxmlr.study.results.dataset import metrics_of, statistic_of, variable
 
 MOST_POINTS = 6
 PAGE = 8.5  # inches of panels above one another that a page has room for
-SAME = 0.005  # relative distance up to which two curves cannot be told apart on paper
 
 
 def default_metrics(results: xr.Dataset) -> list[str]:
@@ -107,16 +106,12 @@ def _panel(
     statistics = ("q50", "q05", "q95") if known.banded else ("mean", "se")
     numbers = [statistic_of(at, metric, each) for each in statistics]
     drawn: dict[str, np.ndarray] = {}
-    coinciding: list[str] = []
     for name, look in style.line_styles(methods_of(at), colours).items():
         middle, *spread = (array.sel(estimator=name).values for array in numbers)
         low, high = spread if known.banded else (middle - 2 * spread[0], middle + 2 * spread[0])
         if known.logarithmic and not np.any(middle > 0):
             continue  # without an error there is nothing to draw on a logarithmic axis
-        twin = next((other for other, curve in drawn.items() if _coincide(curve, middle)), None)
-        if twin is not None:
-            coinciding.append(f"{style.plain(name)} lies on {style.plain(twin)}")
-        drawn[name] = middle
+        drawn[style.plain(name)] = middle
         fitted = np.isfinite(middle)  # a batch method is fitted at some steps only
         marker = "" if fitted.all() else look.marker
         panel.plot(
@@ -140,26 +135,7 @@ def _panel(
         panel.set_ylim(top=1.6 * float(limit[-1]) + 0.5)  # runs that are far off leave the picture
     if known.lowest is not None:
         panel.set_ylim(bottom=max(known.lowest, panel.get_ylim()[0]))
-    if coinciding:
-        _note(panel, [style.wrapped(line, inches[0], 6) for line in coinciding], inches[1])
-
-
-def _note(panel: Axes, lines: Sequence[str], height: float) -> None:
-    """Lines of text at the foot of a panel of so many inches, and room for them below the curves."""
-    text = "\n".join(lines)
-    note = panel.annotate(text, (0.03, 0.03), xycoords="axes fraction", fontsize=6)
-    note.set_in_layout(False)
-    share = min(0.6, 0.05 + 0.1 * (text.count("\n") + 1) / height)
-    scale = panel.yaxis.get_transform()
-    bottom, top = scale.transform(np.array(panel.get_ylim()))
-    lower = bottom - (top - bottom) * share / (1 - share)
-    panel.set_ylim(bottom=float(scale.inverted().transform(np.array([lower]))[0]))
-
-
-def _coincide(one: np.ndarray, two: np.ndarray) -> bool:
-    """Whether two curves lie on each other wherever both are."""
-    both = np.isfinite(one) & np.isfinite(two)
-    return bool(both.any() and np.allclose(one[both], two[both], rtol=SAME, atol=0))
+    style.note(panel, style.coinciding(drawn), inches)
 
 
 def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None:

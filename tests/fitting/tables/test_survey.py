@@ -124,8 +124,8 @@ def test_a_stream_says_where_its_method_stands(tmp_path):
         *_, (fit, _, _) = fit_stream(path, None, "y ~ 0 + a + b", 2, method, 0, options=options)
         return "\n".join(fit.advice)
 
-    told = advice("two_step", noise_variance=0.09)
-    assert "the scale q was at its upper bound" in told
-    assert "sigma is not learnt" in told
+    messages = advice("two_step", noise_variance=0.09)
+    assert "the scale q was at its upper bound" in messages
+    assert "sigma is not learnt" in messages
     assert "upper bound" not in advice("two_step", noise_variance=0.09, bound=10)
     assert advice("second_moment") == ""
