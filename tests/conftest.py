@@ -4,6 +4,7 @@ The tables here list every method; test_estimator.py and batch/test_contract.py 
 """
 
 import atexit
+import functools
 import os
 import shutil
 import sys
@@ -115,10 +116,16 @@ def factory(request):
     return RECURSIVE[request.param]
 
 
-@pytest.fixture
-def estimator(factory):
+@functools.cache
+def made(name):
+    """One object for all tests of a method, which then share its compiled programs."""
+    return RECURSIVE[name]()
+
+
+@pytest.fixture(params=cases(RECURSIVE))
+def estimator(request):
     """Every recursive method in turn."""
-    return factory()
+    return made(request.param)
 
 
 @pytest.fixture(params=cases(BATCH))

@@ -22,7 +22,7 @@ DTYPES = (jnp.float32, jnp.float64)
 
 
 @functools.cache
-def data(steps=40, dtype=jnp.float64, trial=0):
+def data(steps=80, dtype=jnp.float64, trial=0):
     phi, y, _ = simulate(jax.random.key(1), TRUTH, processes.decaying_ar(), steps, trial=trial)
     return phi.astype(dtype), y.astype(dtype)
 
@@ -43,27 +43,32 @@ def test_it_keeps_the_contract(factory):
     check_method(factory)
 
 
-@pytest.mark.parametrize("batched", ["entry by entry", "arrays kept whole"])
-def test_lanes_are_the_trials_one_by_one_however_arrays_are_kept(estimator, batched, monkeypatch):
-    longest = 0 if batched == "arrays kept whole" else 10**6
-    monkeypatch.setattr(transform, "LONG", longest)
+@functools.partial(jax.jit, static_argnums=0)
+def follow(step, start, phi, y):
+    """One program for every trial and every test of a method."""
+    return lax.scan(step, start, (phi, y))
 
-    @jax.jit
-    def one(phi, y):
-        return lax.scan(estimator.step, estimator.init(DIM, KEY), (phi, y))
 
+def test_lanes_are_the_trials_one_by_one_where_arrays_are_kept_whole_too(estimator, monkeypatch):
+    monkeypatch.setattr(transform, "LONG", 0)
+    start = jax.jit(functools.partial(estimator.init, DIM, KEY))
     rows = [data(trial=trial) for trial in range(3)]
-    together = jax.jit(lanes(one))(*map(jnp.stack, zip(*rows, strict=True)))
-    alone = [one(*row) for row in rows]
-    assert_close(together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone), rtol=1e-11)
+    trials = jax.jit(lanes(lambda phi, y: lax.scan(estimator.step, start(), (phi, y))))
+    alone = [follow(estimator.step, start(), *row) for row in rows]
+    assert_close(
+        trials(*map(jnp.stack, zip(*rows, strict=True))),
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone),
+        rtol=1e-11,
+    )
 
 
 def test_single_precision_is_near_double(estimator):
     """From one start: jax draws other random numbers in another precision."""
-    start = estimator.init(DIM, KEY, jnp.float64)
-    rounded = jax.tree.map(lambda a, b: a.astype(b.dtype), start, estimator.init(DIM, KEY, jnp.float32))
-    double, _ = lax.scan(estimator.step, start, data(80))
-    single, _ = lax.scan(estimator.step, rounded, data(80, jnp.float32))
+    start = jax.jit(functools.partial(estimator.init, DIM, KEY))()
+    like = jax.eval_shape(functools.partial(estimator.init, DIM, KEY, jnp.float32))
+    rounded = jax.tree.map(lambda a, b: a.astype(b.dtype), start, like)
+    double, _ = follow(estimator.step, start, *data())
+    single, _ = follow(estimator.step, rounded, *data(dtype=jnp.float32))
     for a, b in zip(jax.tree.leaves(single), jax.tree.leaves(double), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 

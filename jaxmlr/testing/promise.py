@@ -53,19 +53,26 @@ def equal(first: Any, second: Any, tolerance: float = 0.0) -> bool:
     return True
 
 
+FORM = "it is Mixture(coefficients (K, d), weights (K,), noise_variance () or (K,)), all of one dtype"
+
+
+def require_mixture(estimate: Any) -> None:
+    """Raise `Broken` unless the estimate is a Mixture."""
+    require(
+        isinstance(estimate, Mixture), f"the estimate must be a Mixture, not {type(estimate).__name__}", FORM
+    )
+
+
 def require_valid(mixture: Any, dim: int, dtype: DTypeLike) -> None:
     """Raise `Broken` unless the estimate is a valid Mixture of `dim` coefficients and this dtype."""
-    form = "it is Mixture(coefficients (K, d), weights (K,), noise_variance () or (K,)), all of one dtype"
-    require(
-        isinstance(mixture, Mixture), f"the estimate must be a Mixture, not {type(mixture).__name__}", form
-    )
+    require_mixture(mixture)
     likely = jnp.maximum(mixture.weights, jnp.finfo(mixture.weights).tiny)  # a weight may have come to 0
-    attempt("the estimate", mixture._replace(weights=likely).validated, mend=form)
-    require(jnp.all(mixture.weights >= 0), f"weights must not be negative, as {mixture.weights} are", form)
+    attempt("the estimate", mixture._replace(weights=likely).validated, mend=FORM)
+    require(jnp.all(mixture.weights >= 0), f"weights must not be negative, as {mixture.weights} are", FORM)
     d, dtypes = mixture.coefficients.shape[1], {jnp.result_type(leaf).name for leaf in mixture}
-    require(d == dim, f"the estimate must have {dim} coefficients a component, not {d}", form)
+    require(d == dim, f"the estimate must have {dim} coefficients a component, not {d}", FORM)
     wanted = np.dtype(dtype).name
-    require(dtypes == {wanted}, f"the estimate must be in {wanted}, as the data, not {dtypes}", form)
+    require(dtypes == {wanted}, f"the estimate must be in {wanted}, as the data, not {dtypes}", FORM)
 
 
 def require_finite(names: list[str], batched: Any, dtype: DTypeLike) -> None:

@@ -1,8 +1,9 @@
 """The contract of a recursive method."""
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,18 @@ from jax.typing import DTypeLike
 
 from jaxmlr._xla.lanes.transform import lanes
 from jaxmlr.estimator import Estimator, Info, plain_step
+from jaxmlr.mixture import Mixture
 from jaxmlr.registry import Method
-from jaxmlr.testing.promise import GLOBAL, TRACED, attempt, equal, require, require_finite, require_valid
+from jaxmlr.testing.promise import (
+    GLOBAL,
+    TRACED,
+    attempt,
+    equal,
+    require,
+    require_finite,
+    require_mixture,
+    require_valid,
+)
 from jaxmlr.testing.rows import degenerate, rows
 
 TRIALS = 3
@@ -43,48 +54,26 @@ def check(method: Method, options: Mapping[str, Any], dim: int) -> None:
             with jax.enable_x64(enabled):
                 _check_shapes(estimator, dim)
     with jax.enable_x64(True):
-        for dtype in (np.float32, np.float64):
-            _check_mixture(estimator, dim, dtype)
         _check_purity(estimator, dim)
-        _check_loop(estimator, dim)
-        _check_label(estimator, dim)
-        _check_trials(estimator, dim)
         for dtype in (np.float32, np.float64):
-            _check_finite(estimator, dim, dtype)
+            _check_runs(estimator, dim, dtype)
 
 
 def _init(estimator: Estimator, dim: int, dtype: DTypeLike | None = None) -> Any:
-    return attempt(
-        "init(dim, key, dtype)",
-        lambda: estimator.init(dim, jax.random.key(0), dtype),
-        mend=KEEP_DTYPE,
-    )
-
-
-def _advance(estimator: Estimator, state: Any, phi: Any, y: Any) -> Any:
-    return lax.scan(estimator.step, state, (phi, y))
+    return estimator.init(dim, jax.random.key(0), dtype)
 
 
 def _check_shapes(estimator: Estimator, dim: int) -> None:
     """Promises 1 and 2."""
     x64 = jnp.result_type(float) == np.float64
+    bits = f"with jax_enable_x64={x64}"
     dtypes: tuple[Any, ...] = (np.float32, np.float64) if x64 else (np.float32,)
-    attempt("init(dim)", lambda: estimator.init(dim), mend="key and dtype default to None")
+    attempt("init(dim)", jax.eval_shape, lambda: estimator.init(dim), mend="key and dtype default to None")
     for dtype in (None, *dtypes):
         wanted = np.dtype(jnp.result_type(float) if dtype is None else dtype)
-        state = _init(estimator, dim, dtype)
-        bits = f"with jax_enable_x64={x64}"
-        require(
-            all(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(state)),
-            "the state must hold arrays only",
-            "numbers become arrays by jnp.asarray(value, dtype)",
-        )
-        floats = {leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)}
-        require(
-            floats <= {wanted},
-            f"init with dtype {dtype and wanted} must make floats of {wanted}, not {floats}, {bits}",
-            KEEP_DTYPE,
-        )
+        state = _check_init(estimator, dim, dtype, wanted, bits)
+        shape = functools.partial(jax.eval_shape, estimator.mixture)
+        require_mixture(attempt("mixture(state)", shape, state, mend=GLOBAL))
         for of_rows in dtypes:
             case = f"of a {wanted} state on {np.dtype(of_rows)} data {bits}"
             row = jax.ShapeDtypeStruct((dim,), of_rows), jax.ShapeDtypeStruct((), of_rows)
@@ -96,6 +85,29 @@ def _check_shapes(estimator: Estimator, dim: int) -> None:
                 f"info.residual {case} must be {wanted}, not {info.residual.dtype}",
                 KEEP_DTYPE,
             )
+
+
+def _check_init(
+    estimator: Estimator, dim: int, dtype: DTypeLike | None, wanted: np.dtype[Any], bits: str
+) -> Any:
+    """Promise 1: the state, as shapes."""
+    arrays: list[bool] = []
+
+    def init() -> Any:
+        state = _init(estimator, dim, dtype)
+        arrays.extend(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(state))
+        return state
+
+    state = attempt("init(dim, key, dtype)", jax.eval_shape, init, mend=KEEP_DTYPE)
+    mend = "numbers become arrays by jnp.asarray(value, dtype)"
+    require(all(arrays), "the state must hold arrays only", mend)
+    floats = {leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    require(
+        floats <= {wanted},
+        f"init with dtype {dtype and wanted} must make floats of {wanted}, not {floats}, {bits}",
+        KEEP_DTYPE,
+    )
+    return state
 
 
 def _check_step(state: Any, after: Any, info: Any, case: str) -> None:
@@ -118,67 +130,91 @@ def _check_step(state: Any, after: Any, info: Any, case: str) -> None:
     )
 
 
-def _check_purity(estimator: Estimator, dim: int) -> None:
-    """Promise 5, without jit, which would hide what changes from call to call."""
-    phi, y = map(jnp.asarray, rows(dim, np.float64))
-    state = _init(estimator, dim)
-    copy = jax.tree.map(np.array, state)
-    first, second = (
-        attempt("a step outside of jit", estimator.step, state, (phi[0], y[0]), mend=GLOBAL) for _ in range(2)
-    )
-    mend = "use no global or random state other than init's key"
-    require(equal(first, second), "step must be pure: two calls with equal arguments differ", mend)
-    require(equal(copy, state), "step must not change its arguments, but the old state has changed", mend)
-    require(equal(_init(estimator, dim), copy), "init must be pure: two calls with one key differ", mend)
+class _Course(NamedTuple):
+    """What a run over rows gives."""
+
+    start: Mixture
+    coefficients: jax.Array  # (n, K, d), before every update
+    info: Info  # of n steps
+    state: Any
+    end: Mixture
 
 
-def _check_loop(estimator: Estimator, dim: int) -> None:
-    """Promise 6."""
-    traces = 0
+def _follow(estimator: Estimator, dim: int, dtype: DTypeLike | None) -> Callable[[Any, Any], _Course]:
+    """A run over phi (n, d) and y (n,): all that several checks look at, and so one program for them."""
 
-    def counted(state: Any, row: Any) -> Any:
-        nonlocal traces
-        traces += 1
-        return estimator.step(state, row)
-
-    phi, y = map(jnp.asarray, rows(dim, np.float64))
-    start, step = _init(estimator, dim), jax.jit(counted)
-    state, infos = start, []
-    for row in zip(phi, y, strict=True):
-        state, info = step(state, row)
-        infos.append(info)
-    require(
-        traces == 1,
-        f"a step must be traced once, not {traces} times",
-        "init's arrays need an explicit dtype: jnp.full(dim, 0.1, None) is weakly typed and changes its type",
-    )
-    looped = state, jax.tree.map(lambda *leaves: np.stack(leaves), *infos)
-    scan = jax.jit(functools.partial(_advance, estimator))
-    scanned = attempt("lax.scan", scan, start, phi, y, mend=TRACED)
-    require(equal(scanned, looped, 1e-10), "lax.scan must equal the loop of single steps", GLOBAL)
-
-
-def _check_label(estimator: Estimator, dim: int) -> None:
-    """Promise 4."""
-    phi, y = rows(dim, np.float64)
-
-    @jax.jit
-    def follow(phi: Any, y: Any) -> Any:
+    def follow(phi: Any, y: Any) -> _Course:
         def step(state: Any, row: Any) -> Any:
             after, info = estimator.step(state, row)
             return after, (estimator.mixture(state).coefficients, info)
 
-        return lax.scan(step, _init(estimator, dim), (phi, y))[1]
+        start = _init(estimator, dim, dtype)
+        state, (coefficients, info) = lax.scan(step, start, (phi, y))
+        return _Course(estimator.mixture(start), coefficients, info, state, estimator.mixture(state))
 
-    coefficients, info = follow(phi, y)
-    errors = y[:, None] - np.einsum("nkd,nd->nk", np.asarray(coefficients), phi)
-    label, residual = np.asarray(info.label), np.asarray(info.residual)
-    components = errors.shape[1]
+    return follow
+
+
+def _check_purity(estimator: Estimator, dim: int) -> None:
+    """Promise 5: traced anew, init and step are the same programs, whatever has been called in between."""
+    phi, y = rows(dim, np.float64)
+
+    def programs() -> list[str]:
+        def init() -> Any:
+            return _init(estimator, dim)
+
+        def step(state: Any, row: Any) -> Any:
+            given = jax.tree.leaves(state)
+            result = estimator.step(state, row)
+            kept = jax.tree.leaves(state)
+            unchanged.append(len(kept) == len(given) and all(map(operator.is_, kept, given)))
+            return result
+
+        state = jax.eval_shape(init)
+        return [jax.jit(init).lower().as_text(), jax.jit(step).lower(state, (phi[0], y[0])).as_text()]
+
+    unchanged: list[bool] = []
+    (init, step), (init_again, step_again) = programs(), programs()
+    mend = "use no global or random state other than init's key"
+    require(step == step_again, "step must be pure: two calls with equal arguments differ", mend)
+    require(all(unchanged), "step must not change its arguments, but the old state has changed", mend)
+    require(init == init_again, "init must be pure: two calls with one key differ", mend)
+
+
+def _check_runs(estimator: Estimator, dim: int, dtype: DTypeLike) -> None:
+    """Promises 3 and 8, and in double precision, which is JAX's default where it is enabled, 4, 6 and 7."""
+    names, phi, y = degenerate(dim, dtype)
+    trials = [rows(dim, dtype, trial) for trial in range(TRIALS)]
+    every = [np.concatenate(part) for part in zip((phi, y), _stacked(trials), strict=True)]
+    double = np.dtype(dtype) == np.float64
+    follow = _follow(estimator, dim, None if double else dtype)
+    together = attempt("vmap of runs by lax.scan", jax.jit(jax.vmap(follow)), *every, mend=TRACED)
+    ordinary = jax.tree.map(lambda leaf: np.asarray(leaf)[len(names) :], together)
+    for mixture in (ordinary.start, ordinary.end):
+        require_valid(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), mixture), dim, dtype)
+    if double:
+        _check_label(ordinary, trials)
+        _check_loop(estimator, ordinary, trials)
+        in_lanes = attempt("lanes of runs", jax.jit(lanes(follow)), *_stacked(trials), mend=TRACED)
+        require(equal(in_lanes, ordinary, 1e-9), "lanes of trials must equal the trials one by one", GLOBAL)
+    require_finite(names, together, dtype)
+
+
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def _check_label(course: _Course, trials: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Promise 4."""
+    phi, y = _stacked(trials)
+    errors = y[..., None] - np.einsum("tnkd,tnd->tnk", course.coefficients, phi)
+    label, residual = map(np.asarray, course.info)
+    components = errors.shape[-1]
     require(((label >= 0) & (label < components)).all(), f"info.label must be in [0, {components})", NEAREST)
     tolerance = 1e-8 * (1 + np.abs(errors).max())
-    own = np.take_along_axis(errors, label[:, None], axis=1)[:, 0]
+    own = np.take_along_axis(errors, label[..., None], axis=-1)[..., 0]
     require(
-        (np.abs(own) <= np.abs(errors).min(axis=1) + tolerance).all(),
+        (np.abs(own) <= np.abs(errors).min(axis=-1) + tolerance).all(),
         "info.label must be the component whose line is nearest to y in the estimate before the update",
         NEAREST,
     )
@@ -189,36 +225,31 @@ def _check_label(estimator: Estimator, dim: int) -> None:
     )
 
 
-def _check_trials(estimator: Estimator, dim: int) -> None:
-    """Promise 7."""
-
-    def one(phi: Any, y: Any) -> Any:
-        return _advance(estimator, estimator.init(dim, jax.random.key(0)), phi, y)
-
-    trials = [rows(dim, np.float64, trial) for trial in range(TRIALS)]
-    alone = jax.tree.map(lambda *leaves: np.stack(leaves), *(jax.jit(one)(*trial) for trial in trials))
-    stacked = [np.stack(part) for part in zip(*trials, strict=True)]
-    for name, transform in (("vmap", jax.vmap), ("lanes", lanes)):
-        together = attempt(f"{name} of trials", jax.jit(transform(one)), *stacked, mend=TRACED)
-        require(equal(together, alone, 1e-9), f"{name} of trials must equal the trials one by one", GLOBAL)
-
-
-def _check_mixture(estimator: Estimator, dim: int, dtype: DTypeLike) -> None:
-    """Promise 3, at the start and after some rows."""
-    start = _init(estimator, dim, dtype)
-    after, _ = jax.jit(functools.partial(_advance, estimator))(start, *rows(dim, dtype))
-    for state in (start, after):
-        require_valid(attempt("mixture(state)", estimator.mixture, state, mend=GLOBAL), dim, dtype)
-
-
-def _check_finite(estimator: Estimator, dim: int, dtype: DTypeLike) -> None:
-    """Promise 8."""
+def _check_loop(estimator: Estimator, course: _Course, trials: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Promises 6 and 7: runs under `vmap` are loops of single steps."""
+    traces = 0
 
     @jax.jit
-    @jax.vmap
-    def run(phi: Any, y: Any) -> Any:
-        state, info = _advance(estimator, estimator.init(dim, jax.random.key(0), dtype), phi, y)
-        return state, info, estimator.mixture(state)
+    def step(state: Any, row: Any) -> Any:
+        nonlocal traces
+        traces += 1
+        return estimator.step(state, row)
 
-    names, phi, y = degenerate(dim, dtype)
-    require_finite(names, run(phi, y), dtype)
+    start = jax.jit(lambda: _init(estimator, trials[0][0].shape[1]))()
+    loops = []
+    for phi, y in trials:
+        state, infos = start, []
+        for row in zip(phi, y, strict=True):
+            state, info = step(state, row)
+            infos.append(info)
+        loops.append((state, _stacked(infos)))
+    require(
+        traces == 1,
+        f"a step must be traced once, not {traces} times",
+        "init's arrays need an explicit dtype: jnp.full(dim, 0.1, None) is weakly typed and changes its type",
+    )
+    require(
+        equal((course.state, course.info), _stacked(loops), 1e-9),
+        "vmap of trials by lax.scan must equal the trials one by one, as loops of single steps",
+        GLOBAL,
+    )
