@@ -14,7 +14,6 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from benchmarks import options, rate, study
-from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from jaxmlr.fitting import style
 from jaxmlr.study import use_all_cores
@@ -74,9 +73,9 @@ def main() -> None:
             label="growth of the operations",
         )
         panel.set(xscale="log", yscale="log", xlabel=name, title=f"({letter})")
-        panel.yaxis.set_major_formatter(ScalarFormatter())
-        panel.yaxis.set_minor_formatter(NullFormatter())
         panel.set_ylim(min(costs) / 2, max(costs) * 2)
+        style.plain_numbers(panel.yaxis)
+        style.plain_numbers(panel.xaxis)
     axes[0].set_ylabel("ns per trial-step")
     style.legend(figure, *axes[0].get_legend_handles_labels())
     style.save(figure, [given.figure])

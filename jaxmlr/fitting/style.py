@@ -11,10 +11,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import LogFormatter
 
 from jaxmlr import _check
 from jaxmlr.fitting.terminal import printable
@@ -206,6 +208,21 @@ def note(panel: Axes, lines: Sequence[str], inches: tuple[float, float]) -> None
     bottom, top = scale.transform(np.array(panel.get_ylim()))
     lower = bottom - (top - bottom) * fraction / (1 - fraction)
     panel.set_ylim(bottom=float(scale.inverted().transform(np.array([lower]))[0]))
+
+
+class _PlainLogFormatter(LogFormatter):
+    """The ticks that matplotlib labels on a short logarithmic axis, without powers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:.4g}" if super().__call__(x, pos) else ""
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write 0.2 and 0.5 on a logarithmic axis of less than two decades, where powers of ten are too few."""
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and low > 1e-3 and high < min(100 * low, 1e4):
+        for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
+            set_formatter(_PlainLogFormatter(minor_thresholds=(2, 0.8)))
 
 
 def save(figure: Figure, paths: Sequence[Path]) -> list[Path]:

@@ -6,6 +6,7 @@ import pytest
 from jaxmlr.registry import COLOURS, METHODS
 
 style = pytest.importorskip("jaxmlr.fitting.style")
+Figure = pytest.importorskip("matplotlib.figure").Figure
 
 
 def test_every_method_has_a_colour_of_its_own():
@@ -49,6 +50,18 @@ def test_texts_are_broken_to_fit():
     lines = style.wrapped(text, 2.0, 8).split("\n")
     assert " ".join(lines) == text
     assert all(style.text_width(line, 8) < 2.2 for line in lines)
+
+
+@pytest.mark.parametrize(("limits", "wanted"), [((0.06, 0.8), "0.2"), ((3, 20), "6"), ((1e-3, 10), "")])
+def test_a_short_logarithmic_axis_has_plain_numbers(limits, wanted):
+    figure = Figure()
+    panel = figure.subplots()
+    panel.set(yscale="log", ylim=limits)
+    style.plain_numbers(panel.yaxis)
+    figure.draw_without_rendering()
+    ticks = [tick.get_text() for tick in (*panel.get_yticklabels(), *panel.get_yticklabels(minor=True))]
+    assert wanted in ticks
+    assert not wanted or not any("10^" in text for text in ticks)
 
 
 def test_a_curve_that_another_one_hides_is_named():

@@ -66,7 +66,8 @@ def _check_known(named: Path, blamed: Path, name: Any, names: Iterable[str]) -> 
 def narrowed(path: Path, table: Mapping[str, Any], check: Callable[[Mapping[str, Any]], Any]) -> Any:
     """`check(table)`, whose errors about the table as a whole are put down to the key that causes them.
 
-    That is the first key without which there is no error, or else the first without which it is another.
+    That is the first key without which there is no error, or else the first without which it is another; of
+    these one that the error names comes before.
     """
     try:
         return check(table)
@@ -76,7 +77,8 @@ def narrowed(path: Path, table: Mapping[str, Any], check: Callable[[Mapping[str,
         reasons = {key: _reason({k: v for k, v in table.items() if k != key}, check) for key in table}
         cures = [key for key, reason in reasons.items() if reason is None]
         changes = [key for key, reason in reasons.items() if reason != error.reason]
-        for key in (*cures, *changes):
+        named = [key for key in changes if str(key) in error.reason]
+        for key in (*cures, *named, *changes):
             raise StudyError((*path, key), error.reason) from error
         raise
 

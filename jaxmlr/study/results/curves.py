@@ -136,6 +136,7 @@ def _panel(
     if known.lowest is not None:
         panel.set_ylim(bottom=max(known.lowest, panel.get_ylim()[0]))
     style.note(panel, style.coinciding(drawn), inches)
+    style.plain_numbers(panel.yaxis)
 
 
 def _references(panel: Axes, at: xr.Dataset, metric: str, n: np.ndarray) -> None:

@@ -96,6 +96,7 @@ def test_lines_are_those_of_the_keys_that_the_parser_reads():
         ("bound = 3.0", "delay = -1", 16, ("estimators", "em, C = 3", "delay")),
         ("bound = 3.0", "initial_direction = [1, 2]", 16, ("estimators", "em, C = 3", "initial_direction")),
         ("[0.5, 0.5]", "[0.5, 0.6]", 19, ("estimators", "plain.dots", "start")),
+        ("[[1.0], [2.0]]", "[[1.0, 2.0], [2.0, 1.0]]", 19, ("estimators", "plain.dots", "start")),
         ("  0.8", "  1.8", 23, ("grid", "problem.p", 1)),
         ("[\n  0.6,\n  0.8,\n]", "[]", 21, ("grid", "problem.p")),
         ("[1.0, 2.0]", "[1.0, -2.0]", 27, ("grid", "zip", 0, "problem.noise_variance", 1)),
