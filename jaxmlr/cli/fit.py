@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -42,7 +42,14 @@ class Asked:
     options: dict[str, Any]  # of the method
 
 
-def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | None) -> None:
+class Drawn(NamedTuple):
+    """How the picture is drawn."""
+
+    file: Path | None = None  # a picture of this name too
+    inches: float | None = None  # its width and that of those in the folder, None for two columns
+
+
+def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | None, drawn: Drawn) -> None:
     """Fit, print and save; the arguments are the command's options.
 
     Raises:
@@ -56,6 +63,8 @@ def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | 
         raise ValueError(f"--out {out} is a file; it must be a folder")
     if latex is not None and record.kind == "recursive":
         raise ValueError(f"--latex: {asked.method} has no standard errors; it needs a batch method")
+    if drawn.file is not None and record.kind == "recursive":
+        raise ValueError(f"--picture: {asked.method} reads a stream and draws none; it needs a batch method")
     check_method(asked.method, asked.terms.arguments())
     written = sys.stderr if as_json else sys.stdout
     result: TableFit | StreamFit
@@ -91,10 +100,17 @@ def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | 
         from jaxmlr.fitting.tables import document  # its imports take time
 
         if out is not None:
-            say(str(document.save(result, about, out, _save(result, out, kind, written))), file=written)
+            svg = _save(result, out, kind, written, drawn)
+            say(str(document.save(result, about, out, svg)), file=written)
         if latex is not None:
             latex.write_text(document.latex(result), "utf-8")
             say(str(latex), file=written)
+    if isinstance(result, TableFit) and drawn.file is not None:
+        from jaxmlr.fitting import style
+        from jaxmlr.fitting.tables import picture
+
+        style.save(picture.draw(result, style.width_of(drawn.inches)), [drawn.file])
+        say(str(drawn.file), file=written)
     if as_json:
         print(json.dumps(report.plain(result, about), ensure_ascii=False, allow_nan=False))
     else:
@@ -157,7 +173,7 @@ def _print(result: TableFit | StreamFit) -> None:
         say(line)
 
 
-def _save(result: TableFit, out: Path, kind: str, written: TextIO) -> Path | None:
+def _save(result: TableFit, out: Path, kind: str, written: TextIO, drawn: Drawn) -> Path | None:
     """Write tables and pictures; the path of the picture as SVG, if one can be drawn."""
     for path in report.write(result, out, kind):
         say(str(path), file=written)
@@ -166,7 +182,7 @@ def _save(result: TableFit, out: Path, kind: str, written: TextIO) -> Path | Non
     except ModuleNotFoundError as error:
         say(f"no picture: {error}; pip install 'jaxmlr[plot]'", file=sys.stderr)
         return None
-    paths = picture.save(result, out)
+    paths = picture.save(result, out, drawn.inches)
     for path in paths:
         say(str(path), file=written)
     return next(path for path in paths if path.suffix == ".svg")

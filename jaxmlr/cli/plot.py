@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jaxmlr.cli.settings import Folder, key_values, loaded
+from jaxmlr.cli.settings import Column, Folder, Width, key_values, loaded
 
 
 def plot(
@@ -27,10 +27,8 @@ def plot(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The one file to write; its ending is its format.")
     ] = None,
-    width: Annotated[float | None, typer.Option(metavar="INCHES", help="Of the picture, 2 to 20.")] = None,
-    column: Annotated[
-        str | None, typer.Option(metavar="single|double", help="A journal's width: 3.5 or 7.16 inches.")
-    ] = None,
+    width: Width = None,
+    column: Column = None,
 ) -> None:
     """Draw a study's results into its folder, a file for each kind, metrics and selection."""
     results = loaded(folder)

@@ -12,6 +12,13 @@ import typer
 from jaxmlr.fitting.terminal import say
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]
+Width = Annotated[float | None, typer.Option(metavar="INCHES", help="Of the picture, 2 to 20.")]
+Column = Annotated[
+    str | None, typer.Option(metavar="single|double", help="A journal's width: 3.5 or 7.16 inches.")
+]
+Picture = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A picture of this name: .png, .pdf or .svg.")
+]
 
 
 def key_values(option: str, settings: list[str] | None) -> dict[str, Any]:
@@ -32,6 +39,21 @@ def key_values(option: str, settings: list[str] | None) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             values[key] = text
     return values
+
+
+def inches_of(picture: Path | None, width: float | None, column: str | None) -> float:
+    """The width of a picture, once its file, if it has a name of its own, is one that can be drawn.
+
+    Raises:
+      ValueError: as `style.width_of`; another ending; or there is no matplotlib.
+    """
+    try:
+        from jaxmlr.fitting import style
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; pip install 'jaxmlr[plot]'") from error
+    if picture is not None and picture.suffix[1:] not in style.FORMATS:
+        raise ValueError(f"--picture must end in .png, .pdf or .svg, not {picture}")
+    return style.width_of(width, column)
 
 
 def loaded(folder: Path) -> Any:

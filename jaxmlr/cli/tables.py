@@ -11,7 +11,7 @@ import typer
 from jaxmlr._xla import cache, programs
 from jaxmlr.batch import ahead
 from jaxmlr.cli import dialect
-from jaxmlr.cli.settings import counts_of, key_values
+from jaxmlr.cli.settings import Column, Picture, Width, counts_of, inches_of, key_values
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.terminal import say
 
@@ -39,6 +39,9 @@ def fit(
     criterion: Annotated[str, typer.Option(help="aic, bic or icl: what chooses from a range.")] = "bic",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and a picture.")] = None,
     kind: Annotated[str, typer.Option("--format", help="Of the tables in --out: csv or parquet.")] = "csv",
+    picture: Picture = None,
+    width: Width = None,
+    column: Column = None,
     weights: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="How much a row counts; any multiple is the same fit."),
@@ -114,6 +117,9 @@ def fit(
         from jaxmlr.fitting.tables.weights import Weights
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; pip install 'jaxmlr[data]'") from error
+    drawn = command.Drawn()
+    if (picture, width, column) != (None, None, None):
+        drawn = command.Drawn(picture, inches_of(picture, width, column))
     what = command.Asked(
         data=data,
         response=response,
@@ -127,7 +133,7 @@ def fit(
         terms=Terms(group, concomitant, known_labels, common),
         options=key_values("--option", settings),
     )
-    command.fit(what, out, kind, as_json, latex)
+    command.fit(what, out, kind, as_json, latex, drawn)
 
 
 @dialect.reads()

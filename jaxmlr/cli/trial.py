@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from jaxmlr.cli.settings import key_values
+from jaxmlr.cli.settings import Column, Picture, Width, inches_of, key_values
 from jaxmlr.fitting.terminal import say
 
 
@@ -28,6 +28,9 @@ def trial(
             metavar="FILE", help="Table, .csv or .parquet, the picture beside; by default in DIR, or here."
         ),
     ] = None,
+    picture: Picture = None,
+    width: Width = None,
+    column: Column = None,
 ) -> None:
     """Write the data and the estimates of one trial, and draw q, coefficients and labels over n.
 
@@ -38,14 +41,15 @@ def trial(
     """
     from jaxmlr.study import Study
 
-    file = source / "study.toml" if source.is_dir() else source
-    if not file.is_file():
+    declared = source / "study.toml" if source.is_dir() else source
+    if not declared.is_file():
         folder = source if source.is_dir() else "DIR"
         raise ValueError(f"{source} holds no study; `jaxmlr run STUDY.toml --out {folder}` makes one")
-    study, point = Study.from_toml(file), key_values("--select", select)
+    study, point = Study.from_toml(declared), key_values("--select", select)
     path = out or (source if source.is_dir() else Path()) / f"trial-{number}.csv"
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(f"FILE must end in .csv or .parquet, not {path}")
+    file, inches = picture or path.with_suffix(".png"), inches_of(picture, width, column)
     names = method or list(study.estimators)
     owned = {f"{root}." for root in ("problem", *(f"estimators.{name}" for name in names))}
     phi, y, label = study.data(number, **{k: v for k, v in point.items() if k.startswith("problem.")})
@@ -73,7 +77,7 @@ def trial(
     frame = pd.DataFrame(table)
     frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path, index=False)
     say(str(path))
-    say(str(trial_picture.save(study, number, paths, np.asarray(label), path.with_suffix(".png"))))
+    say(str(trial_picture.save(study, number, paths, np.asarray(label), file, inches)))
 
 
 def _columns(name: str, path: Any, steps: int) -> dict[str, np.ndarray]:

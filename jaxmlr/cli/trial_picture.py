@@ -13,7 +13,14 @@ from jaxmlr.study import Study, Trajectory
 DRIFTING = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}  # the true coefficients
 
 
-def save(study: Study, number: int, paths: Mapping[str, Trajectory], label: np.ndarray, file: Path) -> Path:
+def save(
+    study: Study,
+    number: int,
+    paths: Mapping[str, Trajectory],
+    label: np.ndarray,
+    file: Path,
+    inches: float,
+) -> Path:
     """Draw trajectories of a trial into a file.
 
     Args:
@@ -22,16 +29,17 @@ def save(study: Study, number: int, paths: Mapping[str, Trajectory], label: np.n
       paths: estimator -> its trajectory.
       label: (n,) the components that produced the observations.
       file: where to.
+      inches: its width; below 5 the panels stand above one another.
 
     Returns:
       The file.
     """
     methods = {name: str(study.estimators[name]["method"]) for name in paths}
     looks = style.line_styles(methods, COLOURS)
-    inches = style.width_of()
+    rows = 3 if inches < 5 else 1
     with style.drawing(inches):
-        figure = Figure(figsize=(inches, 0.4 * inches), layout="constrained")
-        scale, lines, labels = figure.subplots(1, 3)
+        figure = Figure(figsize=(inches, (0.6 * rows if rows > 1 else 0.4) * inches), layout="constrained")
+        scale, lines, labels = figure.subplots(rows, 3 // rows)
         for name, path in paths.items():
             look = {"color": looks[name].color, "linestyle": looks[name].linestyle}
             if len(path.step) < 50:
@@ -50,7 +58,8 @@ def save(study: Study, number: int, paths: Mapping[str, Trajectory], label: np.n
                 seen = np.isfinite(path.info.residual)
                 wrong = np.cumsum(seen & (path.info.label != label)) / np.maximum(np.cumsum(seen), 1)
                 labels.plot(path.step, np.minimum(wrong, 1 - wrong), **look)
-        for panel, title in ((scale, "scale $q$"), (lines, "coefficients"), (labels, "wrong labels up to n")):
+        titles = "scale $q$", "coefficients", "wrong labels up to $n$"
+        for panel, title in zip((scale, lines, labels), titles, strict=True):
             panel.set(xlabel="observations $n$", title=title, xscale="log")
         scale.set_yscale("log")
         style.legend(figure, *scale.get_legend_handles_labels())

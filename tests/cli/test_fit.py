@@ -44,9 +44,11 @@ def test_warm_compiles_all_that_a_fit_needs(call, fit, two_lines):
 
 
 def test_finds_the_lines_and_writes_what_it_found(fit, two_lines, tmp_path):
-    out = tmp_path / "out"
-    status, printed, errors = fit(two_lines, "--formula", "y ~ x", "--components", "1:3", "--out", out)
+    out, own = tmp_path / "out", tmp_path / "own.pdf"
+    named = ("--out", out, "--picture", own, "--column", "single")
+    status, printed, errors = fit(two_lines, "--formula", "y ~ x", "--components", "1:3", *named)
     assert (status, errors) == (0, "")
+    assert own.read_bytes().startswith(b"%PDF")
     assert "y ~ x: 118 rows used, 2 left out" in printed
     table = pd.read_csv(out / "coefficients.csv").set_index(["component", "term"])
     assert table.index.get_level_values("component").max() == 2

@@ -42,6 +42,18 @@ def test_a_trial_is_a_table_and_a_picture(folder, call):
     assert "trial-3.csv" in printed.replace("\n", "")
 
 
+def test_the_picture_has_a_name_and_a_width_of_its_own(folder, call):
+    own = folder / "own.svg"
+    of = ("trial", folder, 3, "--select", "problem.p=0.75", "--method", "two", "--picture")
+    status, printed, _ = call(*of, own, "--column", "single")
+    assert status == 0
+    assert printed.splitlines()[-1] == str(own)
+    assert 'width="252pt"' in own.read_text()  # 3.5 inches
+    assert not (folder / "trial-3.png").exists()
+    status, _, errors = call(*of, "own.gif")
+    assert (status, errors) == (2, "jaxmlr: --picture must end in .png, .pdf or .svg, not own.gif\n")
+
+
 def test_a_study_that_has_not_been_run_has_trials_too(folder, call, monkeypatch):
     monkeypatch.chdir(folder)
     arguments = (3, "--select", "problem.p=0.6", "--method", "em")

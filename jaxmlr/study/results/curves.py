@@ -61,8 +61,8 @@ def curves(results: xr.Dataset, metrics: Sequence[str], width: float, colours: M
         for place, (panel, (point, metric)) in enumerate(zip(panels, cells, strict=False)):
             _panel(panel, results.sel(point), metric, colours, (width / columns - 1, height - 0.4))
             at = ", ".join(f"{style.symbol(axis)} = {style.value_of(value)}" for axis, value in point.items())
-            title = style.wrapped(f"({_letter(place)}) {at}", width / columns - 0.5, 8)
-            panel.set_title(title, loc="left")
+            title = f"({_letter(place)}) {at}" if len(cells) > 1 else at
+            panel.set_title(style.wrapped(title, width / columns - 0.5, 8), loc="left")
             what, kind = _axis_label(metric)
             panel.set_ylabel(f"{style.wrapped(what, height - 0.5, 8)}\n{kind}")
         for panel in panels[len(cells) :]:

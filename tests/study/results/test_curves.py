@@ -191,4 +191,4 @@ def test_a_grid_too_large_to_draw_is_refused():
 def test_a_study_without_grid_has_one_row():
     drawn = pictures.draw(results().isel({"problem.p": 0}, drop=True), ["scale"])
     assert len(drawn.axes) == 1
-    assert drawn.axes[0].get_title(loc="left") == "(a)"
+    assert drawn.axes[0].get_title(loc="left") == ""  # the only one needs no letter
