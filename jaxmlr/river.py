@@ -1,5 +1,6 @@
 """One row at a time, as river does it: a recursive method that is one of river's regressors."""
 
+import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from river import base
 
 from jaxmlr import registry
 from jaxmlr.fitting import evaluate, methods
+from jaxmlr.fitting.raw_units import FirstRows
 from jaxmlr.fitting.stream import OnlineFit
 from jaxmlr.mixture import Mixture
 
@@ -18,7 +20,8 @@ class MixtureOfLinearRegressions(base.Regressor):
 
     A row is a mapping from names to numbers. Its names are those of the first row, in sorted order; one that
     is missing later counts as 0, and one that is new is left out, as river does. A row with a number that is
-    not finite is not observed.
+    not finite is not observed. Regressors should be standardised, as by river's `StandardScaler`; where the
+    first 100 rows say that they are not, and K is 2 or more, a `UserWarning` tells.
 
     Args:
       n_components: K.
@@ -57,9 +60,13 @@ class MixtureOfLinearRegressions(base.Regressor):
         """Take one row; one with a number that is not finite is not observed, and changes nothing."""
         if self._stream is None:
             self.names = tuple(sorted(x, key=str))
+            self._first = FirstRows(self.names)
             self._stream = self._started()
-        self._stream.update(self._row(x), np.array([y], np.float64))
+        row = self._row(x)
+        self._stream.update(row, np.array([y], np.float64))
         self._estimate = None
+        if self.n_components > 1 and (doubt := self._first.update(row[:, self.fit_intercept :])):
+            warnings.warn(f"{doubt}, as by StandardScaler", stacklevel=2)
 
     def predict_one(self, x: dict[Hashable, Any]) -> float:
         """E[y | x] = sum_k weights_k beta_k' x; 0 before the first row, NaN where x has a NaN."""

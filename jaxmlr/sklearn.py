@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxmlr import _check, registry
 from jaxmlr.fitting import evaluate, methods
+from jaxmlr.fitting.raw_units import FirstRows
 from jaxmlr.fitting.repeats import distinct
 from jaxmlr.fitting.rounding import step_of
 from jaxmlr.fitting.row_terms import row_terms
@@ -53,8 +54,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
       result_: how the search ended, in words, "converged" where all is well; batch methods only.
       n_iter_: int; batch methods only.
 
-    Batch methods work in standardised units. Recursive ones take every row as it is: then `partial_fit` on
-    any pieces of a stream is one scan of the method over `[1, x]`, bit for bit.
+    Batch methods standardise. Recursive ones take rows as they are, so that `partial_fit` on any pieces of a
+    stream is one scan over `[1, x]`, bit for bit; a warning tells where the first 100 are far from standard.
     """
 
     def __init__(
@@ -286,7 +287,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
 
     def _forget(self) -> None:
         """Leave nothing of an earlier fit that the next one does not write."""
-        for name in ("_stream", "state_", "gate_", "log_likelihood_", "converged_", "n_iter_", "result_"):
+        learnt = "_stream", "_first", "state_", "gate_", "log_likelihood_", "converged_", "n_iter_", "result_"
+        for name in learnt:
             self.__dict__.pop(name, None)
 
     def _check_same_stream(self, features: int) -> None:
@@ -301,12 +303,15 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def _start(self, X: np.ndarray, seed: int) -> Self:
         dim = X.shape[1] + self.fit_intercept
         self._stream = methods.stream(self.method, self.n_components, self.options, dim, seed, X.dtype)
+        self._first = FirstRows(getattr(self, "feature_names_in_", None))
         return self
 
     def _advance(self, X: np.ndarray, y: np.ndarray) -> Self:
         # Python cannot pickle a method's closures; it is found again by its name.
         dtype = self._stream.dtype
         self._stream.update(self._regressors(X).astype(dtype), y.astype(dtype))
+        if self.n_components > 1 and (doubt := self._first.update(X)):
+            warnings.warn(f"{self.method}: {doubt}, as by StandardScaler", stacklevel=3)
         self._adopt(self._stream.mixture())
         if not all(np.isfinite(leaf).all() for leaf in self._mixture()):
             warnings.warn(
@@ -335,8 +340,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             self._stream.state = self.state_
 
     def _mixture(self) -> Mixture:
-        lines = np.column_stack([self.intercept_, self.coef_])
-        leaves: list[Any] = [lines, self.weights_, self.noise_variance_]
+        leaves: Any = np.column_stack([self.intercept_, self.coef_]), self.weights_, self.noise_variance_
         return Mixture(*(leaf.astype(np.float64) for leaf in leaves))
 
     def _adopt(self, mixture: Mixture) -> None:

@@ -19,6 +19,7 @@ from hypothesis import settings
 
 from jaxmlr import Mixture, __main__, averaged, batch, diagnosed, recursive, registry, symmetric
 from jaxmlr._xla import cache, host
+from jaxmlr._xla.versions import applies
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -43,7 +44,10 @@ settings.load_profile("tests")
 def pytest_configure(config):
     """The fast tests compile more than they compute; the slow ones run what users run."""
     if config.option.markexpr == "not slow":
-        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        flags = ["--xla_backend_optimization_level=0"]
+        if applies("slow_emitters"):
+            flags.append("--xla_cpu_use_fusion_emitters=false")
+        os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 
 ORACLES = Path(__file__).resolve().parent / "oracles"

@@ -68,6 +68,7 @@ def test_a_scan_and_a_stream_skip_gaps_too():
     np.testing.assert_array_equal(streamed.label, info.label)
 
 
+@pytest.mark.slow
 def test_trials_side_by_side_may_have_gaps_of_their_own():
     phi, y, there = with_gaps()
     method = two_step(1.0)

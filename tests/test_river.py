@@ -78,3 +78,15 @@ def test_pipelines_clones_and_pickles(rows):
     for each in (model, copy):
         each.learn_one(at, 2.0)
     assert copy.predict_one(at) == model.predict_one(at)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"), [(lambda x: x + 40, "lies .* from 0"), (lambda x: x / 100, "square of")]
+)
+def test_regressors_in_units_in_which_nothing_is_learnt_are_told(rows, change, sentence):
+    x, y = np.vstack([rows[0]] * 2), np.tile(rows[1], 2)
+    model = MixtureOfLinearRegressions(method="recursive_em")
+    for row, answer in zip(change(x[:99]), y, strict=False):
+        model.learn_one({"a": row[0], "b": row[1]}, answer)
+    with pytest.warns(UserWarning, match=f"column 'a' .*{sentence}.*StandardScaler"):
+        model.learn_one(dict(zip("ab", change(x[99]), strict=True)), y[99])

@@ -11,9 +11,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxmlr._xla.target import target
+from jaxmlr._xla.versions import applies
 
 # The quirks "narrow_vectors" and "slow_llvm": of LLVM's levels 1 to 3 programs are equally fast.
 CPU_OPTIONS: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512, "xla_backend_optimization_level": 1}
+
+# Of programs that take longer to compile than to run.
+QUICK_OPTIONS = CPU_OPTIONS | ({"xla_cpu_use_fusion_emitters": False} if applies("slow_emitters") else {})
 
 # A loop whose end only the device knows is a command of the device's own: its host never waits.
 GPU_OPTIONS: dict[str, Any] = {

@@ -19,7 +19,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlr._xla.jit import CPU_OPTIONS, core
+from jaxmlr._xla.jit import QUICK_OPTIONS, core
 
 Shapes = list[jax.ShapeDtypeStruct]
 
@@ -39,7 +39,7 @@ def ahead() -> Iterator[None]:
 
 
 class Program(NamedTuple):
-    """A function of pytrees, compiled on the CPU with `CPU_OPTIONS` for the shapes of its arguments.
+    """A function of pytrees, compiled on the CPU with `QUICK_OPTIONS` for the shapes of its arguments.
 
     Where `cache.keep` gave a folder, the program is kept there under its name, those shapes, the `statics`,
     this package's own text and the version of jax.
@@ -58,7 +58,7 @@ class Program(NamedTuple):
         folder: str | None = jax.config.values["jax_compilation_cache_dir"]
         facts = (
             *(self.name, shapes, self.statics, structure, keys),
-            *(_source(), jax.__version__, CPU_OPTIONS, folder),
+            *(_source(), jax.__version__, QUICK_OPTIONS, folder),
         )
         mark = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
@@ -75,7 +75,7 @@ class Program(NamedTuple):
             try:
                 with jax.enable_x64(double):
                     function = jax.jit(
-                        _exported(flat, shapes, folder, f"{self.name}-{mark}"), compiler_options=CPU_OPTIONS
+                        _exported(flat, shapes, folder, f"{self.name}-{mark}"), compiler_options=QUICK_OPTIONS
                     )
                     compiled.set_result(function.lower(*shapes).compile())
             except Exception as error:

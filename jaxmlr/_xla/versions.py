@@ -79,6 +79,11 @@ QUIRKS = {
         "LLVM's levels 2 and 3 take far longer to compile and gain nothing, on jax 0.10 most of all",
         "`jit.CPU_OPTIONS` asks for level 1",
     ),
+    "slow_emitters": Quirk(
+        "kernels go through MLIR one by one: twice the time to compile, and some faster on many rows",
+        "`jit.QUICK_OPTIONS`, of programs that run once, and the fast tests ask for the emitters before",
+        until=(0, 11, 1),  # later ones have no other emitters
+    ),
     "narrow_vectors": Quirk(
         "XLA on CPU keeps to vectors of 256 bits where there are 512, at half the speed",
         "`jit.CPU_OPTIONS` asks for 512",

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxmlr import _check
 from jaxmlr._xla import cache
 from jaxmlr.fitting import methods
 from jaxmlr.fitting.live import Live, Said
+from jaxmlr.fitting.raw_units import FirstRows
 from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.fitting.tables.feed import Feed
 from jaxmlr.fitting.terminal import say
@@ -48,6 +51,7 @@ def stream(
     feed = Feed(opening[0], response, reading)
     about = {"method": method, "components": components, "options": options, "columns": feed.names}
     live = Live(estimator, len(feed.names), seed, about | {"response": response})
+    first = FirstRows(feed.regressors)
     if state is not None and state.exists():
         live.resume(state)
         say(f"going on after {live.rows:,} rows of {state}", file=sys.stderr)
@@ -56,7 +60,7 @@ def stream(
     saved = live.rows
     try:
         for lines in itertools.chain([opening[1:]], batches):
-            _answer(live, feed, lines, kind)
+            _answer(live, feed, lines, kind, first if components > 1 else None)
             if state is not None and live.rows - saved >= every:
                 live.save(state)
                 saved = live.rows
@@ -86,9 +90,11 @@ def _batches(source: int, reading: Reading) -> Iterator[list[str]]:
             return
 
 
-def _answer(live: Live, feed: Feed, lines: list[str], kind: str) -> None:
+def _answer(live: Live, feed: Feed, lines: list[str], kind: str, watched: FirstRows | None) -> None:
     """Take rows and write a line for each."""
     table, y, said_of = feed.rows(lines, live.rows)
+    if watched is not None and (doubt := watched.update(np.delete(table, feed.place, axis=1))):
+        said_of.append(f"{doubt}; `jaxmlr fit` on a file does so by itself")
     for sentence in said_of:
         say(sentence, file=sys.stderr)
     if not len(y):

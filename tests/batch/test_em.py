@@ -267,6 +267,7 @@ def test_memory_is_linear_in_the_rows():
     assert lowered.compile().memory_analysis().temp_size_in_bytes < 20 * phi.nbytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [em, hard_em])
 def test_forward_derivatives_are_difference_quotients(method):
     phi, y = draw(60)

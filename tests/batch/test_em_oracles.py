@@ -14,7 +14,13 @@ OPTIMA = [
     "sim_pitch", "sim_pitch__equalvar", "sim_pitch__k3", "sim_curve", "sim_factors", "sim_small",
     "sim_small__equalvar", "sim_k2_d2", "engel",
 ]  # fmt: skip
+FAST = {"sim_pitch", "sim_pitch__equalvar", "engel"}
 FLEXMIX = [name for name in OPTIMA if "equalvar" not in name]  # it has no common variance
+
+
+def cases(names):
+    """A program is compiled for every data set: the fast tests take a few."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in names]
 
 
 def assert_same(actual, wanted, rtol):
@@ -24,8 +30,8 @@ def assert_same(actual, wanted, rtol):
     assert_allclose(np.sqrt(actual.noise_variance), np.sqrt(wanted.noise_variance), rtol=rtol)
 
 
-@pytest.mark.parametrize("name", OPTIMA)
-@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("name", cases(OPTIMA))
+@pytest.mark.parametrize("steps", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_steps(oracles, datasets, name, steps):
     answers, phi, y = datasets.oracle(oracles, name)
     start = datasets.mixture(answers["mixtools"]["start"])
@@ -36,7 +42,7 @@ def test_steps(oracles, datasets, name, steps):
     assert int(fit.iterations) == steps
 
 
-@pytest.mark.parametrize("name", OPTIMA)
+@pytest.mark.parametrize("name", cases(OPTIMA))
 def test_optimum_is_where_em_ends(oracles, datasets, name):
     answers, phi, y = datasets.oracle(oracles, name)
     best = answers["mle"]
@@ -51,7 +57,9 @@ def test_optimum_is_where_em_ends(oracles, datasets, name):
     assert_allclose(fit.mixture.posterior(phi[:5], y[:5]), best["posterior_first5"], rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMA if name != "engel"])  # there mixtools restarted
+@pytest.mark.parametrize(
+    "name", cases(name for name in OPTIMA if name != "engel")
+)  # there mixtools restarted
 def test_path(oracles, datasets, name):
     answers, phi, y = datasets.oracle(oracles, name)
     known = np.array(answers["mixtools"]["loglik_trajectory"])
@@ -63,7 +71,7 @@ def test_path(oracles, datasets, name):
     assert np.all(np.diff(fit.trace) > -1e-9)
 
 
-@pytest.mark.parametrize("name", FLEXMIX)
+@pytest.mark.parametrize("name", cases(FLEXMIX))
 def test_ddof_reproduces_flexmix(oracles, datasets, name):
     answers, phi, y = datasets.oracle(oracles, name)
     wanted = answers["flexmix"]
@@ -73,7 +81,7 @@ def test_ddof_reproduces_flexmix(oracles, datasets, name):
     assert_allclose(fit.log_likelihood, wanted["loglik"], rtol=1e-8)
 
 
-@pytest.mark.parametrize("name", FLEXMIX)
+@pytest.mark.parametrize("name", cases(FLEXMIX))
 def test_hard_em_reproduces_flexmix(oracles, datasets, name):
     answers, phi, y = datasets.oracle(oracles, name)
     wanted = answers["flexmix_hard"]

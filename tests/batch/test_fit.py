@@ -155,6 +155,7 @@ def test_every_kind_of_start_is_finite(kind, dtype):
     assert_allclose(jnp.sum(start.weights, axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [spectral, tensor, sequential_robust])
 def test_starts_that_know_where_the_lines_are(kind):
     """On Gaussian regressors: the span of the lines (spectral), or the lines, before any EM."""

@@ -19,6 +19,7 @@ from jaxmlr.batch import (
 )
 from jaxmlr.evaluation.agreement import adjusted_rand_index, match, misclassification
 
+FAST = {"sim_pitch", "sim_pitch__equalvar", "sim_k2_d2"}
 NAMES = [
     "sim_pitch",
     "sim_pitch__equalvar",
@@ -40,7 +41,7 @@ def optimum(oracles, datasets, name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "sim_factors")) for name in NAMES]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in NAMES]
 )
 def test_standard_errors_and_criteria(oracles, datasets, name):
     answers, phi, y, fit = optimum(oracles, datasets, name)

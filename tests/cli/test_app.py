@@ -145,6 +145,7 @@ def test_an_interruption_says_how_to_go_on(call, study_file, tmp_path, monkeypat
     assert "run again to go on" in err
 
 
+@pytest.mark.slow
 def test_a_real_process_gives_the_same_bits(study_file, folder, tmp_path):
     """Its number of devices is that of the machine, and x64 is off in it."""
     done = subprocess.run(

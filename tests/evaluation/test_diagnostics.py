@@ -122,6 +122,7 @@ def test_bad_arguments() -> None:
         diagnostics.advice(batch)
 
 
+@pytest.mark.slow
 def test_a_study_reports_them_for_every_method() -> None:
     study = Study(
         name="watched",

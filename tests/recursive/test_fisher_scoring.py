@@ -86,6 +86,7 @@ def squared_error(estimate, beta=BETA):
     return np.minimum(((estimate - beta) ** 2).sum(-1), ((estimate + beta) ** 2).sum(-1))
 
 
+@pytest.mark.slow
 def test_adaptive_is_efficient_from_a_cold_start():
     """Equation (17), n = 3,000; the bounds are those of experiments/fisher_scoring_efficiency.py."""
     bounds = np.array([0.001264, 0.001214, 0.001077])

@@ -29,6 +29,7 @@ def test_a_strangers_fit_keeps_the_contract():
     check_method(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [em, "hard_em"])
 def test_a_start_is_given_where_it_is_asked_for(method):
     check_method(method, dim=3, max_iterations=5)

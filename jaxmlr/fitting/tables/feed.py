@@ -38,6 +38,7 @@ class Feed:
         if twice:
             raise ValueError(f"two columns are called {twice[0]!r}; give one of them another name")
         self.place = self.names.index(response)
+        self.regressors = [name for i, name in enumerate(self.names) if i != self.place]
         self._missing = MISSING | {*reading.missing}
         self._signs: dict[int, str | None] | None = None  # where numbers are as Python writes them
         if reading.decimal is not None or reading.thousands is not None:

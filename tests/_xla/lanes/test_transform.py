@@ -361,6 +361,7 @@ def test_arguments_without_a_common_leading_axis_are_refused(args, message):
 sizes = st.integers(1, 3)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_any_product(data):
@@ -379,6 +380,7 @@ def test_any_product(data):
     assert_same(*(batched(lambda u, v: lax.dot_general(u, v, dims))(a, b) for batched in (lanes, jax.vmap)))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_any_reduction(data):

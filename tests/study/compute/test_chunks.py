@@ -41,6 +41,7 @@ def test_every_trial_is_computed_once_and_in_its_place(size):
     np.testing.assert_array_equal(values["b"], np.stack([trials, -trials], axis=1))
 
 
+@pytest.mark.slow
 def test_a_study_does_not_know_its_chunks(rich, monkeypatch):
     study = type(rich)(**vars(rich) | {"trials": 40, "block": 40})
     results = []

@@ -45,6 +45,7 @@ def compilations(monkeypatch):
     return every
 
 
+@pytest.mark.slow
 def test_an_objective_compiles_once_and_has_the_numbers_of_constants(compilations):
     values = [(0.6 + 0.03 * k, 0.05 * k, 0.9 - 0.1 * k, k) for k in range(10)]
     results = [

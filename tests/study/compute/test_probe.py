@@ -13,6 +13,7 @@ def one_device(monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
 
 
+@pytest.mark.slow
 def test_an_outlook_counts_what_a_run_computes(plain, one_device):
     methods = {"seed": {"method": "two_step", "bound": 1.0}, "em": {"method": "symmetric_em"}}
     grid = {"problem.p": [0.6, 0.75], "estimators.seed.bound": [1.0, 3.0]}

@@ -53,6 +53,7 @@ def test_files_are_whole_pictures(tmp_path):
     assert paths[2].read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_picture(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir()
@@ -65,6 +66,7 @@ def test_the_same_results_give_the_same_picture(tmp_path):
         assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.slow
 def test_kinds_metrics_and_choices_have_files_of_their_own(tmp_path):
     data = results()
     names = {

@@ -62,6 +62,7 @@ def test_more_trials_compute_the_new_ones_alone_with_the_bits_of_all_at_once(pla
     equal_bits(load(tmp_path), grown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
