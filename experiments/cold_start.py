@@ -19,7 +19,6 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-from natural_gradient import natural_gradient
 
 import jaxmlr
 from jaxmlr import processes
@@ -84,7 +83,7 @@ AGAINST_BATCH = [  # K, d, largest weight over the smallest, separation
     (5, 5, 4, 4.0),
 ]
 METHODS = {
-    "natural_gradient": natural_gradient,
+    "natural_gradient": jaxmlr.natural_gradient,
     "multistart_em": jaxmlr.multistart_em,
 }
 

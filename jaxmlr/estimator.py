@@ -61,13 +61,27 @@ class Estimator(_Functions):
 
     def __new__(cls, init: Init, step: Step, mixture: Callable[[Any], Mixture]) -> Self:
         """Make `step` skip what is not observed; one that does so already stays as it is."""
-        return super().__new__(cls, init, step if _skips(step) else _skipping(step, mixture), mixture)
+        return super().__new__(cls, init, step if _skips(step) else skipping(step, mixture), mixture)
 
 
-def _skipping(step: Step, mixture: Callable[[Any], Mixture]) -> Step:
+def _where(observed: jax.Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(observed, a, b), new, old)
+
+
+def skipping(
+    step: Step,
+    mixture: Callable[[Any], Mixture],
+    keep: Callable[[jax.Array, Any, Any], Any] = _where,
+) -> Step:
     """A step that skips rows that are not observed, made of one that does not know of them.
 
     One that breaks the contract, of which whoever runs it will complain, is left as it is.
+
+    Args:
+      step: it gets a row of zeros in the place of one that is not observed.
+      mixture: the estimate of a state.
+      keep: `keep(observed, new, old)` is the new state where `observed`, else the old one, bit for bit; for
+        a state of which a large part cannot have changed.
     """
 
     @functools.wraps(step)
@@ -82,7 +96,7 @@ def _skipping(step: Step, mixture: Callable[[Any], Mixture]) -> Step:
         new, info = step(state, (jnp.where(observed, phi, 0), jnp.where(observed, y, 0)))
         if _form(new) != _form(state) or not isinstance(info, Info):
             return new, info
-        kept = jax.tree.map(lambda a, b: jnp.where(observed, a, b), new, state)
+        kept = keep(observed, new, state)
         heaviest = jnp.argmax(estimate.weights).astype(info.label.dtype)
         label = jnp.where(observed, info.label, heaviest)
         return kept, Info(label, jnp.where(observed, info.residual, jnp.nan))

@@ -133,11 +133,19 @@ METHODS: Mapping[str, Method] = {
             table_options={"learn_variance": True},
         ),
         Method(
+            recursive.natural_gradient,
+            colour="#117733",
+            needs="K",
+            gives="K lines from a cold start: EM on the first rows, then the natural gradient; near batch EM",
+            use_when="K lines, one row at a time, nothing known, rare lines too",
+            example=lambda: recursive.natural_gradient(2, buffer=16),
+        ),
+        Method(
             recursive.multistart_em,
             colour="#332288",
             needs="K",
             gives="K lines from a cold start: the best of several `recursive_em`",
-            use_when="K lines, one row at a time, nothing known",
+            use_when="K lines, one row at a time, no row kept, lines that are about equally frequent",
             example=lambda: recursive.multistart_em(3, candidates=3, burn_in=10, search=30),
         ),
         Method(

@@ -36,8 +36,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     Args:
       n_components: K.
       method: a name of `jaxmlr.registry.METHODS`, such as "fit" (the best of many starts), "em" (from one
-        start) or, of the recursive ones, "fisher_scoring" (two lines, beta and -beta) and "multistart_em" (K
-        lines); or "package.module:function" or the function itself, as `jaxmlr.registry.find` takes it.
+        start) or, of the recursive ones, "fisher_scoring" (two lines, beta and -beta) and "natural_gradient"
+        (K lines); or "package.module:function" or the function itself, as `jaxmlr.registry.find` takes it.
       fit_intercept: whether every line has an intercept; False keeps x as it is.
       options: keyword arguments of the method, as jaxmlr's function of that name takes them.
       random_state: fixes the random starts.

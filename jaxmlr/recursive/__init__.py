@@ -10,6 +10,8 @@ from jaxmlr.recursive.midpoint_em import MidpointEmState as MidpointEmState
 from jaxmlr.recursive.midpoint_em import midpoint_em as midpoint_em
 from jaxmlr.recursive.multistart_em import MultistartEmState as MultistartEmState
 from jaxmlr.recursive.multistart_em import multistart_em as multistart_em
+from jaxmlr.recursive.natural_gradient import NaturalGradientState as NaturalGradientState
+from jaxmlr.recursive.natural_gradient import natural_gradient as natural_gradient
 from jaxmlr.recursive.online_em import OnlineEmState as OnlineEmState
 from jaxmlr.recursive.online_em import online_em as online_em
 from jaxmlr.recursive.online_gradient import OnlineGradientState as OnlineGradientState

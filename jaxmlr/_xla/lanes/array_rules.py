@@ -13,7 +13,7 @@ import jax
 from jax import lax
 
 from jaxmlr._xla.lanes.entry_rules import BETTER, COMBINE, ELEMENTWISE, Eqn, Rule, bind, by_vmap, place_of
-from jaxmlr._xla.lanes.values import Batched, Trials, Value, small, whole
+from jaxmlr._xla.lanes.values import Batched, Trials, Value, scalars, small, varies, whole
 
 CHAIN = 256  # terms; a longer sum is left to the compiler's own loop, four times as slow in `second_moment`
 PRODUCTS = 4096  # in a matrix product; a larger one is left to the compiler's
@@ -47,6 +47,16 @@ def _slice(eqn: Eqn, x: jax.Array) -> jax.Array:
     p = eqn.params
     strides = p["strides"] or (1,) * (x.ndim - 1)
     return lax.slice(x, (*p["start_indices"], 0), (*p["limit_indices"], x.shape[-1]), (*strides, 1))
+
+
+def _dynamic_update_slice(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    """In place, where all trials write to one place."""
+    if any(map(varies, inputs[2:])):
+        return by_vmap(eqn, inputs, trials)
+    x, update = (whole(value, trials.number) for value in inputs[:2])
+    start = [*map(scalars, inputs[2:])]
+    start.append(lax.full_like(start[0], 0))
+    return [small(Batched(lax.dynamic_update_slice(x, update, start)), trials.large)]
 
 
 def _reshape(eqn: Eqn, x: jax.Array) -> jax.Array:
@@ -129,6 +139,7 @@ WHOLE: dict[str, Rule] = {
     "stack": _whole(lambda eqn, *xs: _stack(xs, eqn.params["axis"])),
     "unstack": _unstack,
     "dot_general": _dot_general,
+    "dynamic_update_slice": _dynamic_update_slice,
 }
 
 

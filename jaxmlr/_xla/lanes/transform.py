@@ -259,6 +259,49 @@ def _while(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     return unpack(loop.all(end), varying, shapes, trials)
 
 
+def _cond(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    """By `vmap`, one branch for all trials: what it costs to move the trials in front is paid in it alone.
+
+    Where the branch varies, the first one is taken as long as all trials take it, else a selection.
+    """
+    varying, shapes = [*map(varies, inputs)], [np.shape(atom.aval) for atom in eqn.invars]
+    every = [True] * len(eqn.outvars)
+
+    def branch(function: Callable[..., Any]) -> Callable[..., list[jax.Array]]:
+        axes = [0 if each else None for each in varying]
+
+        def evaluate(*flat: jax.Array) -> list[jax.Array]:
+            values = unpack(flat, varying, shapes, trials)
+            arrays = [
+                leading(value, trials.number) if each else scalars(value)
+                for value, each in zip(values, varying, strict=True)
+            ]
+            outputs = jax.vmap(function, axes, axis_size=trials.number)(*arrays)
+            return pack([trailing(output, trials.large) for output in outputs], every, trials)
+
+        return evaluate
+
+    closed = [core.jaxpr_as_fun(each) for each in eqn.params["branches"]]
+    of_operands = [lambda index, *operands, run=run: run(*operands) for run in closed]
+
+    def selected(index: jax.Array, *operands: jax.Array) -> list[jax.Array]:
+        outputs = [run(*operands) for run in closed]
+        return [lax.select_n(index, *cases) for cases in zip(*outputs, strict=True)]
+
+    if varying[0]:
+        which = jnp.minimum(jnp.max(whole(inputs[0], trials.number)), 1)
+        branches = [branch(of_operands[0]), branch(selected)]
+    else:
+        which, branches = scalars(inputs[0]), [*map(branch, of_operands)]
+    flat = lax.switch(which, branches, *pack(inputs, varying, trials))
+    return unpack(flat, every, [var.aval.shape for var in eqn.outvars], trials)
+
+
+def _own_vmap(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
+    """Inlined: the rule that a function has for `vmap` is not needed for a condition, see `_cond`."""
+    return _evaluate(eqn.params["call"], inputs, trials)
+
+
 def _inline(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     return _evaluate(_inner(eqn), inputs, trials)
 
@@ -323,6 +366,8 @@ _CONTROL: dict[str, Rule] = {
     **dict.fromkeys(_CALLS, _called),
     **dict.fromkeys(("custom_jvp_call", "custom_vjp_call"), _with_own_derivative),
     "optimization_barrier": _barrier,
+    "cond": _cond,
+    "custom_vmap_call": _own_vmap,
     "scan": _scan,
     "while": _while,
 }
