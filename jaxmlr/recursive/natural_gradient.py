@@ -91,7 +91,7 @@ def natural_gradient(components: int, *, buffer: int | None = None, forgetting: 
     def step(state: NaturalGradientState, row: Row) -> tuple[NaturalGradientState, Info]:
         dtype = state.rows.dtype
         phi, y = row[0].astype(dtype), row[1].astype(dtype)
-        info = nearest(mixture(state).lines(phi), y)
+        info = nearest(mixture(state).linear_predictors(phi), y)
         full = capacity(phi.shape[0])
         due = [max(full // parts, min(len(state.parameters), full)) for parts in PARTS]
 
