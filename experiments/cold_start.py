@@ -130,16 +130,16 @@ def against_batch(case, steps, trials, name):
     return map(np.asarray, run(truths, jnp.arange(trials, dtype=jnp.int32)))
 
 
-def compare(trials, steps, name):
+def compare(cases, trials, steps, name):
     print("| K | d | weights | separation | n | success | over batch EM |\n|---|---|---|---|---|---|---|")
-    for case in AGAINST_BATCH:
+    for case in cases:
         errors, batch = against_batch(case, steps, trials, name)
         for column, n in enumerate((steps // 6, steps)):
             error, least = errors[:, column], batch[:, column]
             success = error < 9 * np.maximum(least, least.mean())
             ratio = error[success].mean() / least[success].mean()
             K, dim, ratio_of_weights, separation = case
-            shown = f"| {K} | {dim} | {ratio_of_weights}:1 | {separation} | {n:,} | {success.mean():.2f} |"
+            shown = f"| {K} | {dim} | {ratio_of_weights:g}:1 | {separation} | {n:,} | {success.mean():.2f} |"
             print(shown, f"{ratio:.3f} |", flush=True)
 
 
@@ -148,10 +148,14 @@ def main():
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--steps", type=int, default=5_000)
     parser.add_argument("--against-batch", action="store_true")
+    parser.add_argument(
+        "--case", nargs=4, type=float, action="append", metavar=("K", "D", "WEIGHTS", "SEPARATION")
+    )
     parser.add_argument("--method", choices=METHODS, default="natural_gradient")
     arguments = parser.parse_args()
     if arguments.against_batch:
-        return compare(arguments.trials, arguments.steps, arguments.method)
+        cases = [(int(K), int(dim), *rest) for K, dim, *rest in arguments.case or AGAINST_BATCH]
+        return compare(cases, arguments.trials, arguments.steps, arguments.method)
     print("| K | r | ratio of weights | recursive_em | multistart_em | fit |\n|---|---|---|---|---|---|")
     for case in CASES:
         run = jax.jit(lambda i, case=case: jax.lax.map(lambda j: trial(case, arguments.steps, j), i))

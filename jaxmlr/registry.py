@@ -18,7 +18,10 @@ import optax
 from jaxmlr import batch, recursive
 from jaxmlr.mixture import Mixture, symmetric
 
-RECOMMENDED = {"symmetric": "fisher_scoring", "lines": "multistart_em"}  # for [beta, -beta]; for any K lines
+RECOMMENDED = {
+    "symmetric": "fisher_scoring",
+    "lines": "natural_gradient",
+}  # for [beta, -beta]; for any K lines
 
 
 class Method(NamedTuple):
@@ -137,7 +140,7 @@ METHODS: Mapping[str, Method] = {
             colour="#117733",
             needs="K",
             gives="K lines from a cold start: EM on the first rows, then the natural gradient; near batch EM",
-            use_when="K lines, one row at a time, nothing known, rare lines too",
+            use_when="K lines, one row at a time, nothing known",
             example=lambda: recursive.natural_gradient(2, buffer=16),
         ),
         Method(

@@ -54,7 +54,7 @@ def natural_gradient(components: int, *, buffer: int | None = None, forgetting: 
     experiments/cold_start.md compares it with batch EM from the truth.
 
     Args:
-      components: K, at least 2.
+      components: K, at least 1.
       buffer: B, at least 1. None means 100 K (d + 1).
       forgetting: lambda in (0, 1]: before each step the information along the score is scaled by lambda
         (`rls.forget`).
@@ -67,7 +67,7 @@ def natural_gradient(components: int, *, buffer: int | None = None, forgetting: 
     Raises:
       ValueError: a concrete argument is out of range.
     """
-    _check.whole("components", components, at_least=2)
+    _check.whole("components", components, at_least=1)
     if buffer is not None:
         _check.whole("buffer", buffer, at_least=1)
     check_forgetting(forgetting)
