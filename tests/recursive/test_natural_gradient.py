@@ -61,12 +61,13 @@ def test_three_lines_are_near_those_of_batch_em_in_any_units(dtype):
     assert np.sum(apart) < 0.1 * np.sum(error)
 
 
-def test_one_line_is_least_squares():
-    phi, y = data(400)
-    method = recursive.natural_gradient(1, buffer=200)
+def test_one_line_is_least_squares_where_the_buffer_is_full():
+    phi, y = data(100)
+    method = recursive.natural_gradient(1, buffer=100)
     estimate = method.mixture(jaxmlr.run(method, phi, y)[0])
-    wanted = np.linalg.lstsq(phi, y)[0]
-    np.testing.assert_allclose(estimate.coefficients[0], wanted, atol=0.2)
+    beta, rss, *_ = np.linalg.lstsq(phi, y)
+    np.testing.assert_allclose(estimate.coefficients[0], beta, rtol=1e-9)
+    np.testing.assert_allclose(estimate.noise_variance, rss[0] / 100)
     np.testing.assert_array_equal(estimate.weights, 1)
 
 
