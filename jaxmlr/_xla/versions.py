@@ -72,7 +72,7 @@ QUIRKS = {
     ),
     "counted_carries": Quirk(
         "a scan's parameters count its constants and carries; later ones hold a tree, `ft_in`",
-        "`lanes.transform` reads both, whichever is there",
+        "`lanes.dependence` reads both, whichever is there",
         until=(0, 12),
     ),
     "slow_llvm": Quirk(

@@ -23,6 +23,16 @@ from jax.extend import core
 
 from jaxmlr._xla.lanes.array_rules import WHOLE
 from jaxmlr._xla.lanes.cse import Loop, shared
+from jaxmlr._xla.lanes.dependence import (
+    CALLS,
+    all_or_none,
+    dependent,
+    dependent_scan,
+    dependent_while,
+    inner,
+    scan_carry,
+    while_carry,
+)
 from jaxmlr._xla.lanes.entry_rules import MOVES, RULES, Eqn, Rule, bind, by_vmap, folded, known
 from jaxmlr._xla.lanes.values import LARGE as LARGE
 from jaxmlr._xla.lanes.values import (
@@ -40,9 +50,6 @@ from jaxmlr._xla.lanes.values import (
     whole,
 )
 from jaxmlr._xla.materialise import stored
-from jaxmlr._xla.target import target
-
-_CALLS = ("jit", "pjit", "closed_call")
 
 LONG = 5000  # two_step takes 554 at d = 10, fisher_scoring 1,911 at d = 3 and 4,328 at d = 5
 
@@ -105,7 +112,7 @@ def _rule(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> Rule:
     """How to evaluate an equation."""
     name = eqn.primitive.name
     if not any(map(varies, inputs)):
-        return _inline if name in _CALLS and all(map(known, inputs)) else _for_all_trials
+        return _inline if name in CALLS and all(map(known, inputs)) else _for_all_trials
     if name in _CONTROL:
         return _CONTROL[name]
     large = any(math.prod(atom.aval.shape) > trials.large for atom in (*eqn.invars, *eqn.outvars))
@@ -117,100 +124,13 @@ def _for_all_trials(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[V
     return folded(eqn, inputs) or bind(eqn, inputs)
 
 
-# ---- what depends on the trial ----------------------------------------------------------------------
-
-
-def _dependent(closed: Any, varying: Sequence[bool]) -> list[bool]:
-    """Which results of a jaxpr depend on the trial, given which arguments do."""
-    jaxpr = closed.jaxpr
-    env = dict.fromkeys(jaxpr.constvars, False) | dict(zip(jaxpr.invars, varying, strict=True))
-
-    def read(atom: Any) -> bool:
-        return not isinstance(atom, core.Literal) and env[atom]
-
-    for eqn in jaxpr.eqns:
-        inputs = [read(atom) for atom in eqn.invars]
-        depends = _DEPENDENT.get(eqn.primitive.name, _all_or_none)(eqn, inputs)
-        env.update((var, f and 0 not in var.aval.shape) for var, f in zip(eqn.outvars, depends, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
-
-
-def _all_or_none(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
-    return [any(varying)] * len(eqn.outvars)
-
-
-def _dependent_carry(
-    body: Any, before: Sequence[bool], carry: Sequence[bool], after: Sequence[bool]
-) -> tuple[list[bool], list[bool]]:
-    """The least part of a loop's carry that depends on the trial and stays so, and the body's results."""
-    carry = list(carry)
-    while True:
-        depends = _dependent(body, [*before, *carry, *after])
-        wider = [old or new for old, new in zip(carry, depends[: len(carry)], strict=True)]
-        if wider == carry:
-            return carry, depends
-        carry = wider
-
-
-def _dependent_scan(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
-    first, last = _scan_carry(eqn)
-    carry, depends = _dependent_carry(
-        eqn.params["jaxpr"], varying[:first], varying[first:last], varying[last:]
-    )
-    return [*carry, *depends[len(carry) :]]
-
-
-def _dependent_while(eqn: Eqn, varying: Sequence[bool]) -> list[bool]:
-    first, last = _while_carry(eqn)
-    body, cond = eqn.params["body_jaxpr"], eqn.params["cond_jaxpr"]
-
-    def carried(start: Sequence[bool]) -> tuple[list[bool], bool]:
-        carry, _ = _dependent_carry(body, varying[first:last], start, ())
-        return carry, _dependent(cond, [*varying[:first], *carry])[0]
-
-    carry, ragged = carried(varying[last:])
-    if ragged:
-        return [True] * len(carry)
-    if target() != "cpu":  # a number that all trials share would be a kernel of its own, every step
-        read = {atom for e in cond.jaxpr.eqns for atom in e.invars if not isinstance(atom, core.Literal)}
-        own, alone = carried([var not in read for var in cond.jaxpr.invars[first:]])
-        carry = carry if alone else own
-    return carry
-
-
-_DEPENDENT: dict[str, Callable[[Eqn, Sequence[bool]], list[bool]]] = {
-    **dict.fromkeys(_CALLS, lambda eqn, varying: _dependent(_inner(eqn), varying)),
-    "optimization_barrier": lambda eqn, varying: list(varying),
-    "scan": _dependent_scan,
-    "while": _dependent_while,
-}
-
-
 # ---- control flow -----------------------------------------------------------------------------------
-
-
-def _inner(eqn: Eqn) -> Any:
-    return eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
-
-
-def _scan_carry(eqn: Eqn) -> tuple[int, int]:
-    """Where the carry lies among a scan's inputs; before it are constants, behind it the rows."""
-    if "ft_in" in eqn.params:  # the quirk "counted_carries"
-        consts, carry = (len(part) for part in eqn.params["ft_in"].unpack()[:2])
-    else:
-        consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
-    return consts, consts + carry
-
-
-def _while_carry(eqn: Eqn) -> tuple[int, int]:
-    """Where a while loop's constants of the condition and of the body end; the carry lies behind."""
-    return eqn.params["cond_nconsts"], eqn.params["cond_nconsts"] + eqn.params["body_nconsts"]
 
 
 def _scan(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     p = eqn.params
-    first, last = _scan_carry(eqn)
-    depends = _dependent_scan(eqn, [varies(value) for value in inputs])
+    first, last = scan_carry(eqn)
+    depends = dependent_scan(eqn, [varies(value) for value in inputs])
     varying, y_varies = depends[: last - first], depends[last - first :]
     shapes = [var.aval.shape for var in eqn.outvars[: last - first]]
     x_varies = [varies(x) for x in inputs[last:]]
@@ -236,10 +156,10 @@ def _scan(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
 
 def _while(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     p = eqn.params
-    first, last = _while_carry(eqn)
+    first, last = while_carry(eqn)
     given = [varies(value) for value in inputs]
-    varying = _dependent_while(eqn, given)
-    if _dependent(p["cond_jaxpr"], [*given[:first], *varying])[0]:  # trials stop at different times
+    varying = dependent_while(eqn, given)
+    if dependent(p["cond_jaxpr"], [*given[:first], *varying])[0]:  # trials stop at different times
         return by_vmap(eqn, inputs, trials)
     shapes = [var.aval.shape for var in eqn.outvars]
 
@@ -303,12 +223,12 @@ def _own_vmap(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
 
 
 def _inline(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
-    return _evaluate(_inner(eqn), inputs, trials)
+    return _evaluate(inner(eqn), inputs, trials)
 
 
 def _called(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
     """Inlined, entry by entry or with all arrays kept whole."""
-    if _length(_inner(eqn).jaxpr) <= LONG:
+    if _length(inner(eqn).jaxpr) <= LONG:
         return _inline(eqn, inputs, trials)
     values = _inline(eqn, inputs, trials._replace(large=1))
     return [small(value, trials.large) if isinstance(value, Batched) else value for value in values]
@@ -339,7 +259,7 @@ def _with_own_derivative(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> l
     """Inlined, but differentiated by `vmap`, which keeps the rule that the function came with."""
     varying = [varies(value) for value in inputs]
     shapes = [atom.aval.shape for atom in eqn.invars]
-    out_varying = _all_or_none(eqn, varying)
+    out_varying = all_or_none(eqn, varying)
     out_shapes = [var.aval.shape for var in eqn.outvars]
 
     @jax.custom_jvp
@@ -363,7 +283,7 @@ def _barrier(eqn: Eqn, inputs: Sequence[Value], trials: Trials) -> list[Value]:
 
 
 _CONTROL: dict[str, Rule] = {
-    **dict.fromkeys(_CALLS, _called),
+    **dict.fromkeys(CALLS, _called),
     **dict.fromkeys(("custom_jvp_call", "custom_vjp_call"), _with_own_derivative),
     "optimization_barrier": _barrier,
     "cond": _cond,
