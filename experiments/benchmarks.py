@@ -1,10 +1,12 @@
 """Every speed that the README names, measured in one sitting and appended to experiments/benchmarks.json.
 
-    python experiments/benchmarks.py [--limit PATH] [--only rivals,methods,recording,batch,first]
+    python experiments/benchmarks.py [--limit PATH] [--only rivals,methods,scaling,recording,batch,first]
 
 rivals     `jaxmlr bench` beside NumPy, the obvious JAX and, with --limit, a hand-written program that takes
            DIM TRIALS STEPS THREADS and prints JSON with trial_steps_per_second; the best of three rounds
 methods    nanoseconds per trial-step, on all devices at once, of every recursive method with its data
+scaling    nanoseconds per trial-step of `two_step`, d = 3, against trials in a block and steps, on one
+           device, and against devices
 recording  a study of 4 methods with 40 recorded steps and all metrics, against the same with nothing
            recorded, and against the 4 one by one
 batch      EM: bytes of data a second, on one core, beside copying memory
@@ -127,6 +129,22 @@ def one_method(method: str, components: int) -> dict[str, float]:
     return {f"d={dim}": round(1e9 / speed, 2) for dim, speed in speeds.items()}
 
 
+def scaling() -> dict[str, Any]:
+    """Nanoseconds per trial-step: what is varied -> its value -> ns."""
+    table = {"two_step": {"method": "two_step"}}
+    speeds: dict[str, dict[int, float]] = {
+        "trials in a block": {4**k: rate(study(table, 3, block=4**k), 1) for k in range(1, 8)},
+        "steps": {10**k: rate(study(table, 3, steps=10**k, block=256), 1) for k in range(1, 6)},
+        "devices": {k: rate(study(table, 3), k) for k in range(1, len(jax.local_devices()) + 1)},
+    }
+    nanoseconds = {
+        name: {str(point): round(1e9 / speed, 2) for point, speed in costs.items()}
+        for name, costs in speeds.items()
+    }
+    print("scaling", nanoseconds, flush=True)
+    return nanoseconds
+
+
 def recording() -> dict[str, Any]:
     """Share of the speed that is left where 40 steps are recorded with all metrics."""
     four = {
@@ -216,7 +234,7 @@ def main() -> None:
     """Measure, print and append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--limit")
-    parser.add_argument("--only", default="rivals,methods,recording,batch,first")
+    parser.add_argument("--only", default="rivals,methods,scaling,recording,batch,first")
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument("--components", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--history", type=Path, default=HERE / "benchmarks.json")
@@ -228,6 +246,7 @@ def main() -> None:
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "rivals": lambda: rivals(given.limit),
         "methods": methods,
+        "scaling": scaling,
         "recording": recording,
         "batch": batch,
         "first": first,

@@ -1,84 +1,78 @@
-"""Cost of a trial-step against block, steps, d, K and devices, and the figure of it.
+"""Cost of a trial-step against d, K, block, steps and devices: the picture of the newest benchmarks.
 
+    python experiments/benchmarks.py --only methods,scaling    # on a quiet machine
     python experiments/scaling.py [--figure experiments/scaling.png]
 
-Nanoseconds per trial-step of the compiled block, data and method together, on one device but in the last
-panel. Dotted: the growth that counting operations predicts.
+Nanoseconds per trial-step of the compiled block, data and method together. A panel whose numbers
+`benchmarks.json` does not have is left out.
 """
 
 import argparse
-from collections.abc import Callable, Iterable
+import json
 from pathlib import Path
+from typing import Any
 
-import jax
 import matplotlib.pyplot as plt
-import numpy as np
-from benchmarks import options, rate, study
 
 from jaxmlr.fitting import style
-from jaxmlr.study import use_all_cores
+from jaxmlr.registry import COLOURS
 
-TWO_STEP = {"two_step": {"method": "two_step"}}
-
-
-def cost(points: Iterable[int], rate_at: Callable[[int], float]) -> tuple[list[int], list[float]]:
-    """The points, and nanoseconds per trial-step at each, printed as they come."""
-    nanoseconds = []
-    for point in points:
-        nanoseconds.append(1e9 / rate_at(point))
-        print(f"  {point}: {nanoseconds[-1]:.2f} ns", flush=True)
-    return list(points), nanoseconds
+HERE = Path(__file__).parent
+Curves = dict[str, dict[float, float]]  # method -> point -> nanoseconds
 
 
-def panels() -> dict[str, tuple[list[int], list[float], float]]:
-    """Panel -> (points, costs, the exponent that theory has for their growth)."""
+def newest(section: str) -> Any:
+    """The last record's section of that name, or nothing."""
+    records = json.loads((HERE / "benchmarks.json").read_text(encoding="utf-8"))
+    return next((record[section] for record in reversed(records) if section in record), {})
 
-    def general(components: int) -> float:
-        tables = {"recursive_em": options("recursive_em", 3, components)}
-        return rate(study(tables, 3, components), 1)
 
-    cases: dict[str, tuple[Iterable[int], Callable[[int], float], float]] = {
-        "trials in a block": (4 ** np.arange(1, 8), lambda b: rate(study(TWO_STEP, 3, block=int(b)), 1), 0),
-        "steps": (10 ** np.arange(1, 6), lambda n: rate(study(TWO_STEP, 3, steps=int(n), block=256), 1), 0),
-        "d": ((1, 2, 3, 5, 7, 10, 14, 20), lambda d: rate(study(TWO_STEP, d), 1), 2),
-        "K (recursive_em, d = 3)": ((2, 3, 4, 5, 6), general, 1),
-        "devices": (range(1, len(jax.local_devices()) + 1), lambda k: rate(study(TWO_STEP, 3), k), -1),
+def against_dimension(methods: dict[str, dict[str, float]]) -> Curves:
+    """Two components, in every measured dimension."""
+    return {
+        name.removesuffix(", K=2"): {float(d.removeprefix("d=")): ns for d, ns in costs.items()}
+        for name, costs in methods.items()
+        if name.endswith(", K=2")
     }
-    measured = {}
-    for name, (points, rate_at, exponent) in cases.items():
-        print(name, flush=True)
-        measured[name] = (*cost([int(point) for point in points], rate_at), exponent)
-    return measured
+
+
+def against_components(methods: dict[str, dict[str, float]]) -> Curves:
+    """Three regressors, the methods that take any number of components."""
+    curves: Curves = {}
+    for label, costs in methods.items():
+        name, components = label.split(", K=")
+        curves.setdefault(name, {})[float(components)] = costs["d=3"]
+    return {name: costs for name, costs in curves.items() if len(costs) > 1}
 
 
 def main() -> None:
-    """Measure, print and draw."""
+    """Read and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "scaling.png")
+    parser.add_argument("--figure", type=Path, default=HERE / "scaling.png")
     given = parser.parse_args()
-    use_all_cores()
-    measured = panels()
-    plt.rcParams.update(style.settings(10))
-    figure, axes = plt.subplots(1, len(measured), figsize=(10, 2.8), layout="constrained")
-    for letter, panel, (name, (points, costs, exponent)) in zip(
-        "abcdef", axes, measured.items(), strict=False
-    ):
-        panel.plot(points, costs, marker="o", color=style.PALETTE[0], label="measured")
-        at = np.array(points, float)
-        panel.plot(
-            points,
-            costs[-1] * (at / at[-1]) ** exponent,
-            color="grey",
-            linestyle=":",
-            label="growth of the operations",
+    methods = newest("methods")
+    panels = {"$d$ ($K$ = 2)": against_dimension(methods), "$K$ ($d$ = 3)": against_components(methods)}
+    for name, costs in newest("scaling").items():
+        panels[name] = {"two_step": {float(point): ns for point, ns in costs.items()}}
+    looks = style.line_styles({name: name for curves in panels.values() for name in curves}, COLOURS)
+    width = style.width_of()
+    with style.drawing(width):
+        rows = -(-len(panels) // 3)
+        figure, axes = plt.subplots(
+            rows, min(3, len(panels)), figsize=(width, 3.2 * rows), layout="constrained", squeeze=False
         )
-        panel.set(xscale="log", yscale="log", xlabel=name, title=f"({letter})")
-        panel.set_ylim(min(costs) / 2, max(costs) * 2)
-        style.plain_numbers(panel.yaxis)
-        style.plain_numbers(panel.xaxis)
-    axes[0].set_ylabel("ns per trial-step")
-    style.legend(figure, *axes[0].get_legend_handles_labels())
-    style.save(figure, [given.figure])
+        for letter, panel, (name, curves) in zip("abcdef", axes.ravel(), panels.items(), strict=False):
+            for method, costs in curves.items():
+                panel.plot(list(costs), list(costs.values()), label=method, **looks[method]._asdict())
+            panel.set(xscale="log", yscale="log", xlabel=name, title=f"({letter})")
+            style.plain_numbers(panel.xaxis)
+            style.plain_numbers(panel.yaxis)
+        for empty in axes.ravel()[len(panels) :]:
+            empty.remove()
+        for panel in axes[:, 0]:
+            panel.set_ylabel("ns per trial-step")
+        style.legend(figure, *axes[0, 0].get_legend_handles_labels())
+        style.save(figure, [given.figure])
 
 
 if __name__ == "__main__":

@@ -56,20 +56,20 @@ def factor(
     # The Cholesky factor of the 3 x 3 information, pivots in the order (tau, b, lambda).
     tau_root = jnp.sqrt(jnp.maximum(0.5 - rho * rho * m2, 1e-6))
     b_tau = rho * m2 / tau_root
-    tilt_tau = rho * m1 / tau_root
+    odds_tau = rho * m1 / tau_root
     least = jnp.finfo(rho.dtype).tiny  # not 0, where the derivative of the root is infinite
     b_square = jnp.maximum(1 - m2 - b_tau * b_tau, least)
     b_root = jnp.sqrt(b_square)
     positive = b_square > 1e-6
-    tilt_b = jnp.where(positive, (-m1 - b_tau * tilt_tau) / jnp.where(positive, b_root, 1), 0)
-    rest = sech * sech - m0 - tilt_tau * tilt_tau - tilt_b * tilt_b
-    tilt_root = jnp.sqrt(jnp.maximum(rest, least))
+    odds_b = jnp.where(positive, (-m1 - b_tau * odds_tau) / jnp.where(positive, b_root, 1), 0)
+    rest = sech * sech - m0 - odds_tau * odds_tau - odds_b * odds_b
+    odds_root = jnp.sqrt(jnp.maximum(rest, least))
 
     x, zero = phi / deviation, jnp.zeros_like(rho)
     return (
-        jnp.concatenate([b_tau * x, jnp.stack([tau_root, tilt_tau])]),
-        jnp.concatenate([b_root * x, jnp.stack([zero, tilt_b])]),
-        jnp.concatenate([0 * x, jnp.stack([zero, tilt_root])]),
+        jnp.concatenate([b_tau * x, jnp.stack([tau_root, odds_tau])]),
+        jnp.concatenate([b_root * x, jnp.stack([zero, odds_b])]),
+        jnp.concatenate([0 * x, jnp.stack([zero, odds_root])]),
     )
 
 

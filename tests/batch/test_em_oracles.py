@@ -112,12 +112,12 @@ def test_common_coefficients(oracles, datasets):
     assert_allclose(fit.mixture.weights, wanted["lambda"], rtol=1e-7)
 
 
-@pytest.mark.parametrize("tilted", [True, False])
-def test_symmetric_steps(oracles, datasets, tilted):
+@pytest.mark.parametrize("unbalanced", [True, False])
+def test_symmetric_steps(oracles, datasets, unbalanced):
     answers, phi, y = datasets.oracle(oracles, "sym_iid_d3")
     truth = answers["truth"]
-    wanted = answers["em_from_half_truth_p_known" if tilted else "em_from_half_truth_balanced_tanh"]
-    start = symmetric(np.array(truth["beta"]) / 2, truth["p"] if tilted else 0.5, 1.0)
+    wanted = answers["em_from_half_truth_p_known" if unbalanced else "em_from_half_truth_balanced_tanh"]
+    start = symmetric(np.array(truth["beta"]) / 2, truth["p"] if unbalanced else 0.5, 1.0)
     for steps in (1, 2, 10):
         fit = em(
             phi, y, start, tie="symmetric", known_weights=True, known_variance=True,
