@@ -20,7 +20,10 @@ from jaxmlr.fitting.terminal import say
 def fit(
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="CSV, Parquet or Arrow file, or - for CSV on standard input."),
+        typer.Argument(
+            metavar="DATA",
+            help="CSV, Parquet or Arrow file, sqlite:///FILE?table=NAME, or - for CSV on standard input.",
+        ),
     ],
     response: Annotated[str | None, typer.Option(metavar="COLUMN", help="What to explain.")] = None,
     formula: Annotated[

@@ -1,4 +1,4 @@
-"""Tables from CSV, Parquet and Arrow files or standard input, whole or in chunks. Needs the extra `data`."""
+"""Tables from CSV, Parquet, Arrow, SQLite or standard input, whole or in chunks. Needs the extra `data`."""
 
 import bz2
 import csv
@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxmlr.fitting.tables import dialect, numerals
+from jaxmlr.fitting.tables import dialect, numerals, sqlite
 from jaxmlr.fitting.tables.dialect import Dialect, Reading
 
 PARQUET = (".parquet", ".pq")
@@ -39,7 +39,8 @@ def read(source: str | Path, reading: Reading | None = None) -> pd.DataFrame:
 
     Args:
       source: a text file (`.gz`, `.bz2`, `.xz`, `.zst` and `.zip` are unpacked), Parquet or Arrow by its
-        suffix `.parquet`, `.pq`, `.feather`, `.arrow` or `.ipc`, or "-" for text on standard input.
+        suffix `.parquet`, `.pq`, `.feather`, `.arrow` or `.ipc`, "-" for text on standard input, or a
+        database as in `sqlite.chunks`.
       reading: what is known of its dialect; the rest is recognised where it is certain.
 
     Returns:
@@ -53,6 +54,8 @@ def read(source: str | Path, reading: Reading | None = None) -> pd.DataFrame:
     """
     reading = reading or Reading()
     with _named(source):
+        if sqlite.is_database(source):
+            return _finished(pd.concat(sqlite.chunks(str(source), 1 << 16)), 0, None, reading)
         if _is_arrow(source):
             return _finished(_from_arrow(_arrow_table(source)), 0, None, reading)
         with _text(source, reading) as (lines, recognised):
@@ -80,7 +83,11 @@ def chunks(
     reading = reading or Reading()
     seen = 0
     with _named(source):
-        if _is_parquet(source):
+        if sqlite.is_database(source):
+            for frame in sqlite.chunks(str(source), rows):
+                yield _finished(frame, seen, None, reading, texts)
+                seen += len(frame)
+        elif _is_parquet(source):
             with pq.ParquetFile(source) as file:
                 for batch in file.iter_batches(rows):
                     frame = _from_arrow(pa.Table.from_batches([batch]))
