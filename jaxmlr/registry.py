@@ -35,6 +35,7 @@ class Method(NamedTuple):
       use_when: when to take it rather than another, in a line.
       components: the number of components, None where it is free.
       symmetric: whether its components are beta and -beta; None where that is not known.
+      any_units: whether regressors of any location and spread are as good as standardised ones.
       table_options: keyword arguments that differ from the factory's defaults when a table is fitted.
       example: a small case for tests, with two regressors: `example()` is an `Estimator` of a recursive
         method, `example(phi, y, key)` a `Fit` of two components of a batch method. None: `factory` as it is.
@@ -47,6 +48,7 @@ class Method(NamedTuple):
     use_when: str = ""
     components: int | None = None
     symmetric: bool | None = False
+    any_units: bool = False
     table_options: Mapping[str, Any] = {}
     example: Callable[..., Any] | None = None
 
@@ -141,6 +143,7 @@ METHODS: Mapping[str, Method] = {
             needs="K",
             gives="K lines from a cold start: EM on the first rows, then the natural gradient; near batch EM",
             use_when="K lines, one row at a time, nothing known",
+            any_units=True,
             example=lambda: recursive.natural_gradient(2, buffer=16),
         ),
         Method(

@@ -60,12 +60,12 @@ class MixtureOfLinearRegressions(base.Regressor):
         """Take one row; one with a number that is not finite is not observed, and changes nothing."""
         if self._stream is None:
             self.names = tuple(sorted(x, key=str))
-            self._first = FirstRows(self.names)
+            self._first = FirstRows(self.method, self.n_components, self.names)
             self._stream = self._started()
         row = self._row(x)
         self._stream.update(row, np.array([y], np.float64))
         self._estimate = None
-        if self.n_components > 1 and (doubt := self._first.update(row[:, self.fit_intercept :])):
+        if doubt := self._first.update(row[:, self.fit_intercept :]):
             warnings.warn(f"{doubt}, as by StandardScaler", stacklevel=2)
 
     def predict_one(self, x: dict[Hashable, Any]) -> float:

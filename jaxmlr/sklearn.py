@@ -303,14 +303,15 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def _start(self, X: np.ndarray, seed: int) -> Self:
         dim = X.shape[1] + self.fit_intercept
         self._stream = methods.stream(self.method, self.n_components, self.options, dim, seed, X.dtype)
-        self._first = FirstRows(getattr(self, "feature_names_in_", None))
+        names = getattr(self, "feature_names_in_", None)
+        self._first = FirstRows(self.method, self.n_components, names)
         return self
 
     def _advance(self, X: np.ndarray, y: np.ndarray) -> Self:
         # Python cannot pickle a method's closures; it is found again by its name.
         dtype = self._stream.dtype
         self._stream.update(self._regressors(X).astype(dtype), y.astype(dtype))
-        if self.n_components > 1 and (doubt := self._first.update(X)):
+        if doubt := self._first.update(X):
             warnings.warn(f"{self.method}: {doubt}, as by StandardScaler", stacklevel=3)
         self._adopt(self._stream.mixture())
         if not all(np.isfinite(leaf).all() for leaf in self._mixture()):

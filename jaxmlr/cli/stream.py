@@ -51,7 +51,7 @@ def stream(
     feed = Feed(opening[0], response, reading)
     about = {"method": method, "components": components, "options": options, "columns": feed.names}
     live = Live(estimator, len(feed.names), seed, about | {"response": response})
-    first = FirstRows(feed.regressors)
+    first = FirstRows(method, components, feed.regressors)
     if state is not None and state.exists():
         live.resume(state)
         say(f"going on after {live.rows:,} rows of {state}", file=sys.stderr)
@@ -60,7 +60,7 @@ def stream(
     saved = live.rows
     try:
         for lines in itertools.chain([opening[1:]], batches):
-            _answer(live, feed, lines, kind, first if components > 1 else None)
+            _answer(live, feed, lines, kind, first)
             if state is not None and live.rows - saved >= every:
                 live.save(state)
                 saved = live.rows
@@ -90,10 +90,10 @@ def _batches(source: int, reading: Reading) -> Iterator[list[str]]:
             return
 
 
-def _answer(live: Live, feed: Feed, lines: list[str], kind: str, watched: FirstRows | None) -> None:
+def _answer(live: Live, feed: Feed, lines: list[str], kind: str, watched: FirstRows) -> None:
     """Take rows and write a line for each."""
     table, y, said_of = feed.rows(lines, live.rows)
-    if watched is not None and (doubt := watched.update(np.delete(table, feed.place, axis=1))):
+    if doubt := watched.update(np.delete(table, feed.place, axis=1)):
         said_of.append(f"{doubt}; `jaxmlr fit` on a file does so by itself")
     for sentence in said_of:
         say(sentence, file=sys.stderr)
