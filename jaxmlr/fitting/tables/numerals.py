@@ -165,6 +165,22 @@ def looks_like_dates(entries: Iterable[str]) -> bool:
     return all(map(_DATE.fullmatch, entries))
 
 
+PACKED = (
+    "column {!r}: numbers as {:.0f} look like dates, between which there are not so many days; write them as"
+    " 2024-01-31 and give --dates"
+)
+
+
+def looks_like_packed_dates(values: "pd.Series[Any]") -> bool:
+    """Whether all numbers are dates of 1900 to 2099 written as 20240131, three different ones at least."""
+    present = values.dropna().unique()
+    if len(present) < 3 or present.min() < 19000101 or present.max() > 20991231:
+        return False
+    whole = present.astype(np.int64)
+    stamps = pd.to_datetime(pd.Series(whole).astype(str), format="%Y%m%d", errors="coerce")
+    return bool((whole == present).all() and stamps.notna().all())
+
+
 def days(dates: "pd.Series[Any]") -> "pd.Series[Any]":
     """Dates as numbers of days since 1970-01-01, with the time of the day as a fraction, in UTC.
 

@@ -141,6 +141,8 @@ def _finished(
         elif reading.dates and pd.api.types.is_datetime64_any_dtype(values.dtype):
             values, said = numerals.days(values), f"column {name!r}: dates are days since 1970-01-01"
             notes.append(said)
+        elif pd.api.types.is_numeric_dtype(values.dtype) and numerals.looks_like_packed_dates(values):
+            notes.append(numerals.PACKED.format(name, values.dropna().iloc[0]))
         converted[name] = values
     frame = frame.assign(**converted).drop(columns=nameless)
     frame.attrs |= {"notes": tuple(notes), "missing": reading.missing}

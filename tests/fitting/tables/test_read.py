@@ -62,3 +62,11 @@ def test_text_and_the_index_of_pandas(tmp_path):
     assert again["g"].tolist() == ["a", "b"]
     assert list(again) == ["g", "x"]
     assert again.attrs["notes"] == ("column '__index_level_0__' counts or names rows; it is left out",)
+
+
+def test_numbers_that_look_like_dates_are_said(tmp_path):
+    rows = ["20200131,20200131,1", "20200229,20200199,2", "20210301,20200301,3"]
+    (tmp_path / "t.csv").write_text("\n".join(["day,count,y", *rows, ""]))
+    (note,) = read.read(tmp_path / "t.csv").attrs["notes"]
+    assert note.startswith("column 'day': numbers as 20200131 look like dates")
+    assert "give --dates" in note
