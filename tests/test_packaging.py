@@ -99,3 +99,10 @@ def test_the_readme_is_short_and_its_files_exist():
     assert len(readme.splitlines()) <= 150
     for link in re.findall(r"\]\(([^)#]+)", readme):
         assert link.startswith("http") or (ROOT / link).exists(), link
+
+
+def test_files_are_short_and_the_top_level_is_seen_at_once():
+    package = ROOT / "jaxmlr"
+    assert len([each for each in package.iterdir() if each.name != "__pycache__"]) <= 18
+    lines = {path.name: len(path.read_text("utf-8").splitlines()) for path in package.rglob("*.py")}
+    assert {name: n for name, n in lines.items() if n > 350} == {}
