@@ -55,7 +55,7 @@ def natural_gradient(components: int, *, buffer: int | None = None, forgetting: 
 
     Args:
       components: K, at least 1.
-      buffer: B, at least 1. None means 100 K (d + 1).
+      buffer: B, at least 1. None means 100 K (d + 1). Where a line is rare, more rows are worth it.
       forgetting: lambda in (0, 1]: before each step the information along the score is scaled by lambda
         (`rls.forget`).
 
