@@ -303,8 +303,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def _start(self, X: np.ndarray, seed: int) -> Self:
         dim = X.shape[1] + self.fit_intercept
         self._stream = methods.stream(self.method, self.n_components, self.options, dim, seed, X.dtype)
-        names = getattr(self, "feature_names_in_", None)
-        self._first = FirstRows(self.method, self.n_components, names)
+        self._first = FirstRows(self.method, self.n_components, getattr(self, "feature_names_in_", None))
         return self
 
     def _advance(self, X: np.ndarray, y: np.ndarray) -> Self:
