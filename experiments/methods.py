@@ -49,11 +49,12 @@ def seconds(study: Study, name: str) -> float:
 
 
 def timed(study: Study, path: Path) -> dict[str, float]:
-    """The seconds of every method, measured once and kept at the path."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({name: seconds(study, name) for name in study.estimators}))
-    return json.loads(path.read_text())
+    """The seconds of every method, each measured once and kept at the path."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    times = {name: known[name] if name in known else seconds(study, name) for name in study.estimators}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(times))
+    return times
 
 
 def relative(results: xr.Dataset) -> xr.DataArray:
