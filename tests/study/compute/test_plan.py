@@ -1,4 +1,4 @@
-"""Grids of all kinds: every point against a study of its own, nothing computed or compiled twice."""
+"""Grids of all kinds: points against studies of their own, nothing computed or compiled twice."""
 
 import jax
 import numpy as np
@@ -48,12 +48,12 @@ GRIDS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRIDS)
-def test_every_point_is_the_study_of_that_point(name):
+def test_the_first_and_the_last_point_are_studies_of_their_own(name):
     whole = study(GRIDS[name], estimators=METHODS | EM if "batch" in name else METHODS)
     results = run_study(whole, progress=False)
     axes = [axis.name for axis in whole.axes]
     flat = results.stack(all=axes).transpose(..., "all") if axes else results
-    for k in range(whole.size):
+    for k in (0, whole.size - 1):  # a program is compiled for each
         point = {path: column[k] for path, column in whole.points.items()}
         alone = run_study(whole.at(point), progress=False)
         at_point = flat.isel(all=k)

@@ -39,7 +39,7 @@ claims.STALE_SECONDS = 3.0
 from jaxmlr.__main__ import main
 main()
 """
-SECONDS = 120  # of killing
+SECONDS = 60  # of killing
 
 
 @pytest.mark.slow
