@@ -41,10 +41,14 @@ settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
 
 
+LEVELS = {"not slow": 0, "slow": 1}  # of LLVM; the fast tests compile more than they compute
+
+
 def pytest_configure(config):
-    """The fast tests compile more than they compute; the slow ones run what users run."""
-    if config.option.markexpr == "not slow":
-        flags = ["--xla_backend_optimization_level=0"]
+    """Compile for the tests, not for users, whose long runs ask for their levels themselves."""
+    level = LEVELS.get(config.option.markexpr)
+    if level is not None:
+        flags = [f"--xla_backend_optimization_level={level}"]
         if applies("slow_emitters"):
             flags.append("--xla_cpu_use_fusion_emitters=false")
         os.environ.setdefault("XLA_FLAGS", " ".join(flags))
