@@ -39,7 +39,7 @@ claims.STALE_SECONDS = 3.0
 from jaxmlr.__main__ import main
 main()
 """
-SECONDS = 60  # of killing
+SECONDS = 120  # of killing
 
 
 @pytest.mark.slow
