@@ -58,8 +58,10 @@ def install(folder: Path, name: str, text: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder with the experiments beside it, as in a clone, but which a command may write into."""
+    """An empty folder with experiments and tables as in a clone, but which a command may write into."""
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    (tmp_path / "jaxmlr" / "data").mkdir(parents=True)
+    (tmp_path / "jaxmlr" / "data" / "tables").symlink_to(ROOT / "jaxmlr" / "data" / "tables")
     (tmp_path / "bin").mkdir()
     install(tmp_path / "bin", "jaxmlr", JAXMLR)
     install(tmp_path / "bin", "pip", PIP)
