@@ -39,6 +39,14 @@ def test_a_table_a_query_and_pieces_are_the_file(table, path, tmp_path):
         pd.testing.assert_frame_equal(pd.concat(pieces), wanted, check_dtype=False)
 
 
+def test_a_piece_without_an_entry_is_of_numbers(tmp_path):
+    path = tmp_path / "t.db"
+    with sqlite3.connect(path) as connection:
+        pd.DataFrame({"x": [None, None, 1.5], "y": [1, 2, 3]}).to_sql("t", connection, index=False)
+    connection.close()
+    assert [piece["x"].dtype for piece in read.chunks(f"sqlite:///{path}", 2)] == [np.float64] * 2
+
+
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
