@@ -21,15 +21,22 @@ Picture = Annotated[
 ]
 
 
+_QUOTED = r""""([^"]*)"|'([^']*)'"""
+_SETTING = re.compile(rf"""(?P<key>(?:{_QUOTED}|[^="'])+)=(?P<text>.*)""", re.DOTALL)
+
+
 def key_values(option: str, settings: list[str] | None) -> dict[str, Any]:
-    """Read `key=value` settings; values are written as in TOML, and bare words are texts.
+    """Read `key=value` settings; both are written as in TOML, but bare words are texts.
 
     Raises:
       ValueError: a setting has no key or no equals sign.
     """
     values: dict[str, Any] = {}
     for setting in settings or []:
+        quoted = _SETTING.fullmatch(setting)
         key, equals, text = setting.partition("=")
+        if quoted:
+            key, text = re.sub(_QUOTED, r"\1\2", quoted["key"]), quoted["text"]
         if not equals or not key:
             raise ValueError(f"{option} must be key=value, not {setting!r}")
         try:

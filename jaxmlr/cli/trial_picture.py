@@ -61,7 +61,8 @@ def save(
         titles = "scale $q$", "coefficients", "wrong labels up to $n$"
         for panel, title in zip((scale, lines, labels), titles, strict=True):
             panel.set(xlabel="observations $n$", title=title, xscale="log")
-        scale.set_yscale("log")
+        if any(np.isfinite(line.get_ydata()).any() for line in scale.lines):
+            scale.set_yscale("log")
         style.legend(figure, *scale.get_legend_handles_labels())
         style.headline(figure, style.plain(f"{study.name}: trial {number}"))
         return style.save(figure, [file])[0]

@@ -42,6 +42,15 @@ def test_a_trial_is_a_table_and_a_picture(folder, call):
     assert "trial-3.csv" in printed.replace("\n", "")
 
 
+def test_a_method_without_a_scale_is_drawn(folder, call):
+    """Its weights are equal, so that q = 1 / |2p - 1| is no number at any step."""
+    estimators = {"equal": {"method": "symmetric_em"}}
+    (folder / "study.toml").write_text(tomli_w.dumps(STUDY | {"estimators": estimators}))
+    status, _, errors = call("trial", folder, 3, "--select", "problem.p=0.6")
+    assert (status, errors) == (0, "")
+    assert (folder / "trial-3.png").is_file()
+
+
 def test_the_picture_has_a_name_and_a_width_of_its_own(folder, call):
     own = folder / "own.svg"
     of = ("trial", folder, 3, "--select", "problem.p=0.75", "--method", "two", "--picture")

@@ -42,6 +42,7 @@ DRIFTS = _kinds(drifts)
 LABELS = _kinds(labels)
 STARTS = ("truth", *starts.KINDS)
 
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 PrefixValues = dict[str, dict[str, jax.Array]]
 
 
@@ -68,6 +69,10 @@ def call(
         check_key(path, name, known)
         _check_kind((*path, name), name, value, known[name].default)
     given = {name: fact for name, fact in (facts or {}).items() if name in known}
+    for name, parameter in known.items():
+        needed = parameter.default is parameter.empty and parameter.kind in _NAMED
+        if needed and name not in options and name not in given:
+            raise StudyError(path, f"{dotted(path)}: {name} is missing")
 
     def attempt(options: Mapping[str, Any]) -> Any:
         with blamed_on(path, f"{dotted(path)}: "):
@@ -229,8 +234,9 @@ def batch_method(
     """The batch method of `{method, at, **options}`.
 
     `at` holds the n of the prefixes, only `steps` where it is left out. `components` and `key` are given to a
-    method that asks for them. `start` is a Mixture as for `estimator`, or one of `STARTS`. With gaps,
-    responses that are NaN are left out by the `mask` that the method must take.
+    method that asks for them. `start` is a Mixture as for `estimator`, or one of `STARTS`, of as many lines
+    as `components` says, by default those of the truth. With gaps, responses that are NaN are left out by the
+    `mask` that the method must take.
     """
     path: Path = ("estimators", name)
     function = factory(path, table["method"])
@@ -248,11 +254,19 @@ def batch_method(
         if n > steps:
             raise StudyError((*path, "at"), f"{dotted(path)}.at must hold steps up to {steps}, not {n}")
     start = options.get("start")
+    components, dim = truth.coefficients.shape
     if isinstance(start, str):
         check_choice((*path, "start"), start, STARTS)
+        if "components" not in known:
+            components = options.pop("components", components)
+            with blamed_on((*path, "components")):
+                _check.whole(f"{dotted(path)}.components", components, at_least=1)
+        if start == "truth" and components != len(truth.weights):
+            reason = f"{dotted(path)}.components: the truth has {len(truth.weights)}, not {components}"
+            raise StudyError((*path, "components"), reason)
         if start == "tensor":
             with blamed_on((*path, "start"), f"{dotted(path)}: "):
-                check_tensor(*truth.coefficients.shape)
+                check_tensor(components, dim)
     elif "start" in known and start is None:
         reason = f"{dotted(path)}: start is missing; it must be a mixture or one of {', '.join(STARTS)}"
         raise StudyError(path, reason)
@@ -263,10 +277,13 @@ def batch_method(
         if gaps:
             y = jnp.where(mask, y, 0)
             given["mask"] = mask
-        if start == "truth" or (isinstance(start, str) and checking()):
+        if start == "truth":
             given["start"] = truth
+        elif isinstance(start, str) and checking():  # its shapes are enough
+            weights = jnp.full(components, 1 / components, phi.dtype)
+            given["start"] = Mixture(jnp.zeros((components, dim), phi.dtype), weights, weights[0])
         elif isinstance(start, str):
-            given["start"] = starts.KINDS[start](key, Rows(phi, y, mask.astype(y.dtype)), len(truth.weights))
+            given["start"] = starts.KINDS[start](key, Rows(phi, y, mask.astype(y.dtype)), components)
         facts = {"phi": phi, "y": y, "components": len(truth.weights), "key": key}
         facts = {key: fact for key, fact in facts.items() if key not in options}
         fitted = call(path, function, given, facts)

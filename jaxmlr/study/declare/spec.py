@@ -184,7 +184,10 @@ class Study:
                 if key in axes:
                     reason = f"{key} is an axis of the grid; set grid.{key} to a list instead"
                     raise StudyError((key,), reason)
-                table = replaced(table, key.split("."), value, key)
+                keys = key.split(".")
+                if keys[0] == "grid" and keys[1:2] not in ([], ["zip"]):
+                    keys = ["grid", ".".join(keys[1:])]  # an axis, which may be a new one
+                table = replaced({"grid": {}, **table}, keys, value, key)
             modules.admit(table, FilePath(path).parent)
             return from_table((), cls, beside(table, FilePath(path).parent))
         except StudyError as error:

@@ -107,6 +107,12 @@ def test_a_grid_of_batch_methods_and_no_recursive_one():
         ({"start": "trth"}, "estimators.em.start: unknown name 'trth'; did you mean 'truth'?"),
         ({"start": None}, "estimators.em: start is missing; it must be a mixture or one of truth"),
         ({"start": {"coefficients": [[1.0, 2.0]]}}, "estimators.em.start.weights is missing"),
+        ({"start": "truth", "components": 3}, "estimators.em.components: the truth has 2, not 3"),
+        (
+            {"start": "greedy", "components": 0},
+            "estimators.em.components must be a whole number of at least 1",
+        ),
+        ({"start": "greedy", "components": 3, "ridge": [1.0] * 3}, "estimators.em: ridge must have shape"),
         ({"known_weights": 1}, "estimators.em: known_weights must be true or false, not 1"),
         ({"iterations": 3}, "estimators.em: unknown name 'iterations'"),
         ({"method": "hard-em"}, "estimators.em.method: unknown name 'hard-em'; did you mean 'hard_em'?"),

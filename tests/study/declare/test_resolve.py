@@ -104,6 +104,27 @@ def test_lists_become_arrays():
     np.testing.assert_array_equal(method.init(2).direction, [0.5, 0.25])
 
 
+def test_a_batch_method_has_as_many_lines_as_its_table_says():
+    rows = jnp.zeros((20, 2)), jnp.zeros(20), jax.random.key(0)
+    for components, wanted in (({}, 2), ({"components": 3}, 3)):
+        table = {"method": "em", "start": "spread_lines"} | components
+        fit = resolve.batch_method("a", table, TRUTH, 20).fit
+        assert jax.eval_shape(fit, *rows).coefficients.shape == (wanted, 2)
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        ({"method": "online_em"}, "start"),
+        ({"method": "online_gradient", "start": START}, "transformation"),
+        ({"method": "online_gradient", "start": START, "transformation": {"name": "adam"}}, "learning_rate"),
+    ],
+)
+def test_an_option_that_a_method_cannot_do_without_is_named(table, name):
+    with pytest.raises(ValueError, match=rf"^estimators\.a(\.transformation)?: {name} is missing$"):
+        resolve.estimator("a", table, TRUTH)
+
+
 def drifting(dtype):
     """A method whose state changes its dtype or shape in a step."""
     base = oracle(TRUTH)

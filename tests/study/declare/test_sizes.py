@@ -1,6 +1,6 @@
 """Studies that no machine can hold are refused at once, in one line."""
 
-import time
+import tracemalloc
 
 import jax
 import pytest
@@ -36,13 +36,16 @@ CUBE = {f"problem.{name}": {"linspace": [0.5, 0.9, 2000]} for name in ("p", "noi
         ),
     ],
 )
-def test_what_no_machine_can_hold_is_refused_at_once(changes, message):
-    began = time.process_time()
+def test_what_no_machine_can_hold_is_refused_before_anything_is_made_of_it(changes, message):
+    tracemalloc.start()
     options = {"name": "large", "problem": PROBLEM, "estimators": {"seed": {"method": "two_step"}}}
-    with pytest.raises(ValueError, match=message) as error:
-        Study(**options | {"trials": 10, "steps": 10} | changes)
+    try:
+        with pytest.raises(ValueError, match=message) as error:
+            Study(**options | {"trials": 10, "steps": 10} | changes)
+        assert tracemalloc.get_traced_memory()[1] < 2**24  # of arrays too
+    finally:
+        tracemalloc.stop()
     assert "\n" not in str(error.value)
-    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("text", ["x = " + "[" * 5000 + "]" * 5000, "x = " + "{a=" * 5000 + "1" + "}" * 5000])
@@ -58,8 +61,6 @@ def test_a_block_that_needs_more_memory_than_there_is_is_one_error(plain, monkey
         Program(plain, jax.local_devices()[0])
 
 
-def test_the_line_of_a_long_list_is_known_at_once():
+def test_the_line_of_what_follows_a_long_list_is_known():
     text = "\n".join(["x = [", *("1.0," for _ in range(100_000)), "]", "y = 1"])
-    began = time.process_time()
     assert line_of(text, ("y",)) == 100_003
-    assert time.process_time() - began < 5

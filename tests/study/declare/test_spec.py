@@ -124,6 +124,11 @@ def test_an_override_replaces_one_value(file, key, value, read):
     assert changed.fingerprint() != original.fingerprint()
 
 
+def test_an_override_may_be_the_first_axis(file):
+    file.write_text(tomli_w.dumps({key: value for key, value in ROWS.items() if key != "grid"}))
+    assert Study.from_toml(file, {"grid.problem.p": [0.6, 0.7]}).size == 2
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [
