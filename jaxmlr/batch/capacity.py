@@ -35,7 +35,12 @@ def holds(rows: int, columns: int, components: int, *values: Any) -> bool:
 
 def fits(constraints: Constraints) -> bool:
     """Whether filled up rows and components stay apart in a fit with these constraints: nothing is tied."""
-    return constraints == Constraints(equal_variance=constraints.equal_variance)
+    return constraints == Constraints(
+        equal_variance=constraints.equal_variance,
+        known_variance=constraints.law is not None and not constraints.law.dispersed,
+        family=constraints.family,
+        degrees=constraints.degrees,
+    )
 
 
 def filled(data: Rows, key: jax.Array | None = None) -> Rows:

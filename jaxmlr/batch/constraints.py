@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlr import _check
+from jaxmlr.batch import families
 
 SIGNS = {"symmetric": (1.0, -1.0), "common": (1.0,)}  # beta_k = sign_k beta
 
@@ -63,6 +64,8 @@ class Constraints:
       held: rows of d booleans, True where the coefficient was given: one row where it was given for all
         components alike, else K; empty where none was.
       variance_classes: (K,) class numbers: components of one class have one sigma^2. Empty where none has.
+      family: of the responses; noise_variance is its dispersion, known to be 1 of "poisson" and "binomial".
+      degrees: of freedom of "student", else None.
     """
 
     known_weights: bool = False
@@ -75,6 +78,8 @@ class Constraints:
     common: tuple[tuple[int, ...], ...] = ()
     held: tuple[tuple[bool, ...], ...] = ()
     variance_classes: tuple[int, ...] = ()
+    family: str = "normal"
+    degrees: float | None = None
 
     def __post_init__(self) -> None:
         _check.choice("tie", self.tie, ("none", *SIGNS))
@@ -91,6 +96,11 @@ class Constraints:
         """Raise ValueError where a mixture of so many components cannot be tied like this."""
         if self.tie == "symmetric" and components != 2:
             raise ValueError(f"tie='symmetric' must have 2 components, not {components}")
+
+    @property
+    def law(self) -> families.Law | None:
+        """The law of the responses; None where they are normal."""
+        return families.law(self.family, self.degrees)
 
     @property
     def restricted(self) -> bool:
@@ -189,6 +199,9 @@ def constraints_of(
       ValueError: another shape or dtype, a column out of range, or a class of which some coefficients are
         known and others are not.
     """
+    law = families.law(facts.get("family", "normal"))
+    if law is not None:
+        facts["known_variance"] = facts.get("known_variance", False) or not law.dispersed
     classes: tuple[int, ...] = ()
     if not isinstance(equal_variance, bool | np.bool_):
         numbers = _whole_numbers("equal_variance", equal_variance, (components,), "True, False or")

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,9 @@ def em(
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
+    family: str = "normal",
+    degrees: float | None = None,
+    trials: ArrayLike | None = None,
 ) -> Fit:
     """Maximum likelihood by EM (Dempster, Laird and Rubin 1977; for regressions DeSarbo and Cron 1988).
 
@@ -99,11 +102,22 @@ def em(
         place of weights_k, alpha_0 = 0, the same z in all rows of a group. Each step has a damped Newton step
         of alpha (Jordan and Jacobs 1994; `batch.gate.gate_step`) that raises the likelihood, from constant
         weights at the start. `Fit.gate` has alpha, and the weights of the mixture are the mean over rows.
+      family: the law f of y given eta_k = beta_k' phi_i in the place of N (Gruen and Leisch 2007):
+            "poisson"   counts, E[y] = exp(eta)
+            "binomial"  successes in `trials`, E[y] = trials / (1 + exp(-eta))
+            "gamma"     y > 0, E[y] = exp(eta), Var[y] = v_k E[y]^2
+            "student"   (y - eta) / sqrt(v_k) has Student's t distribution with `degrees` of freedom
+
+        noise_variance is v, 1 of the first two. beta_k moves by a damped step of Newton that raises the
+        likelihood always (`batch.families.damping`), of "student" by weighted least squares. None takes
+        `outlier_density`, the first three no `ddof`, the first two nothing of variances, "gamma" no ridge.
+      degrees: of freedom of "student", greater than 0; None: 4.
+      trials: (n,) whole numbers of at least 1, of "binomial"; None: 1.
 
     Returns:
       A Fit, whose `result` says how it ended. noise_variance is () with `equal_variance`, the start's with
-      `known_variance`, else (K,). All but `max_iterations`, `tie` and the flags may be traced: data sets,
-      starts and hyper-parameters vmap.
+      `known_variance`, else (K,). All but `max_iterations`, `tie`, `family`, `degrees` and the flags may be
+      traced: data sets, starts and hyper-parameters vmap.
 
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.
@@ -129,6 +143,9 @@ def em(
         known=known,
         groups=groups,
         concomitant=concomitant,
+        family=family,
+        degrees=degrees,
+        trials=trials,
     )
     fit: Fit = iterate(*problem, max_iterations=max_iterations, constraints=constraints, e_step=steps.e_step)
     return fit
@@ -167,8 +184,7 @@ def hard_em(
       y: (n,) responses.
       start: where to start. Its noise_variance may be () or (K,).
       max_iterations: most steps, at least 1.
-      tolerance: stop when a step moves lines, variances and weights by less; see `em`. None: the square root
-        of the dtype's precision.
+      tolerance: as in `em`.
       known_weights: keep the weights of `start`.
       known_variance: keep the noise variance of `start`.
       equal_variance: as in `em`.
@@ -267,7 +283,9 @@ def _climb(
     variance = jnp.broadcast_to(start.noise_variance, start.weights.shape)
     first = Mixture(start.coefficients, start.weights, variance)
 
-    known: dict[str, jax.Array] = {}
+    law = constraints.law
+    known: dict[str, Any] = {} if law is None else {"law": law}
+    phi_reach = jnp.max(jnp.abs(rows.phi), axis=(0, 2, 3)) if law is not None and law.newton else None
     if options.outlier_density is not None:
         known["outlier_density"] = options.outlier_density
     reach = None if gate is None else jnp.max(jnp.abs(units(rows)[0]), axis=(1, 2))
@@ -283,7 +301,7 @@ def _climb(
         return (state.iterations < limit) & (state.change > tolerance)
 
     def step(state: _State) -> _State:
-        moved, change = steps.m_step(state.moments, state.mixture, constraints, options)
+        moved, change = steps.m_step(state.moments, state.mixture, constraints, options, phi_reach)
         count, started, gate = state.iterations + 1, state.iterations >= 0, state.gate
         if gate is not None and state.moments.gate is not None and reach is not None:
             n = jnp.sum(state.moments.size if state.moments.groups is None else state.moments.groups)
@@ -326,4 +344,7 @@ def _climb(
     likelihood = moments.log_likelihood
     if e_step is not steps.e_step:
         likelihood = steps.e_step(rows, mixture).log_likelihood
+    if law is not None:
+        base = jnp.sum(rows.weight * law.base(rows.y, rows.trials))
+        likelihood, trace = likelihood + base, trace + base
     return Fit(mixture, likelihood, trace, count, change <= tolerance, gate=gate), moments.size

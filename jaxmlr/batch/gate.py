@@ -117,13 +117,18 @@ def prior(fit: Fit, concomitant: ArrayLike) -> jax.Array:
     return jnp.exp(log_gate(fit.gate, z.T[:, None])[:, 0].T)
 
 
-def predict(fit: Fit, phi: ArrayLike, concomitant: ArrayLike) -> jax.Array:
-    """E[y | phi, z] = sum_k weights_k(z) beta_k' phi.
+def predict(
+    fit: Fit, phi: ArrayLike, concomitant: ArrayLike | None = None, *, trials: ArrayLike | None = None
+) -> jax.Array:
+    """E[y | phi, z] = sum_k weights_k(z) mu_k, where mu_k is the mean of y under component k, beta_k' phi.
+
+    Of a family with another link it is exp(beta_k' phi), or trials / (1 + exp(-beta_k' phi)).
 
     Args:
       fit: of `em` or `fit`.
       phi: (n, d).
-      concomitant: (n, m), as of `prior`.
+      concomitant: (n, m), as of `prior`; a fit without a gate needs none.
+      trials: (n,) of binomial responses; None: 1, so that means are probabilities.
 
     Returns:
       (n,).
@@ -131,4 +136,12 @@ def predict(fit: Fit, phi: ArrayLike, concomitant: ArrayLike) -> jax.Array:
     Raises:
       ValueError: as `prior`, or phi does not fit.
     """
-    return jnp.sum(prior(fit, concomitant) * fit.mixture.linear_predictors(phi), axis=1)
+    own, law = fit.mixture.linear_predictors(phi), fit.constraints.law
+    if trials is not None and (law is None or law.link != "logit"):
+        raise ValueError(f"trials must be None with family={fit.constraints.family!r}")
+    if concomitant is None and fit.gate is not None:
+        raise ValueError("concomitant must be given, as to the method that made the fit, not None")
+    weights = fit.mixture.weights[None] if concomitant is None else prior(fit, concomitant)
+    if law is not None:
+        own = law.mean(own, None if trials is None else jnp.asarray(trials, own.dtype)[:, None])
+    return jnp.sum(weights * own, axis=1)

@@ -38,6 +38,7 @@ def covariance(
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
+    trials: ArrayLike | None = None,
 ) -> jax.Array:
     """Covariance matrix of the estimate of the mixture.
 
@@ -61,6 +62,7 @@ def covariance(
       known: (n, K) bool, as given to the method.
       groups: (n,) integers, as given to the method.
       concomitant: (n, m), as given to the method.
+      trials: (n,), as given to the method.
 
     Returns:
       (q, q), in the order of the entries of `fit.mixture`: coefficients row by row, weights, noise_variance,
@@ -73,12 +75,12 @@ def covariance(
     """
     _check.choice("form", form, ("observed", "sandwich"))
     phi, y, weight, terms = of_fit(
-        fit, phi, y, mask, row_weights, known=known, groups=groups, concomitant=concomitant
+        fit, phi, y, mask, row_weights, known=known, groups=groups, concomitant=concomitant, trials=trials
     )
     (components, d), constraints = fit.mixture.coefficients.shape, fit.constraints
     mixture, options = fit.mixture, fit.options
     own: Mixture | None = None
-    held = capacity.fits(constraints) and capacity.holds(
+    held = (trials is None and capacity.fits(constraints)) and capacity.holds(
         len(y), d, components, phi, y, weight, mixture, options
     )
     if held:
@@ -127,16 +129,18 @@ def _covariance(
     point, back = free(mixture, constraints, gate)
     filler = jnp.zeros(0)
     if own is not None:  # the other entries fill arrays up: they must not make the information singular
-        held = own._replace(weights=own.weights[:-1])
+        spread: Any = None if constraints.known_variance else own.noise_variance
+        held = own._replace(weights=own.weights[:-1], noise_variance=spread)
         odds = jnp.log(mixture.weights[:-1]) - jnp.log(mixture.weights[-1])
         point = point._replace(log_odds=jnp.where(held.weights, odds, -jnp.inf))
         filler = jnp.where(ravel_pytree(held)[0], 0, 1).astype(rows.y.dtype)
     theta, unravel = ravel_pytree(point)
     background = None if options is None else options.outlier_density
+    law = constraints.law
 
     def densities(theta: jax.Array, part: PackedRows) -> jax.Array:
         point = unravel(theta)
-        return steps.log_density(part, back(point), background, whole_gate(point))
+        return steps.log_density(part, back(point), background, whole_gate(point), law)
 
     def prior(theta: jax.Array) -> jax.Array:
         beta, _, variance = back(unravel(theta))
@@ -158,7 +162,8 @@ def _covariance(
 
         def of_groups(theta: jax.Array) -> jax.Array:
             point = unravel(theta)
-            joint = steps.group_joint(rows, groups, back(point), steps.log_joints, whole_gate(point))
+            each = functools.partial(steps.log_joints, law=law)
+            joint = steps.group_joint(rows, groups, back(point), each, whole_gate(point))
             return jnp.where(groups.counts > 0, jax.nn.logsumexp(joint, axis=0), 0)
 
         information, outer = _group_information(of_groups, theta)
@@ -223,6 +228,7 @@ def standard_errors(
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
+    trials: ArrayLike | None = None,
 ) -> Mixture:
     """Standard errors of a fit: the square roots of the diagonal of `covariance`.
 
@@ -236,6 +242,7 @@ def standard_errors(
       known: (n, K) bool, as given to the method.
       groups: (n,) integers, as given to the method.
       concomitant: (n, m), as given to the method.
+      trials: (n,), as given to the method.
 
     Returns:
       As `errors_of`; NaN too for coefficients that rest on fewer than five rows of their component, which
@@ -245,12 +252,12 @@ def standard_errors(
       ValueError: as `covariance`.
     """
     rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
-    terms: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant}
+    terms: dict[str, Any] = {"known": known, "groups": groups, "concomitant": concomitant, "trials": trials}
     errors = errors_of(fit, covariance(fit, phi, y, form=form, **rows, **terms))
     if any(each is not None for each in terms.values()) or traced(fit, phi, y, mask, row_weights):
         return errors
     phi, y, weight = checked(phi, y, mask, row_weights)
-    few = few_rows(fit.mixture, phi, y, weight)
+    few = few_rows(fit.mixture, phi, y, weight, fit.constraints.law)
     return errors._replace(coefficients=jnp.where(few, jnp.nan, errors.coefficients))
 
 

@@ -15,6 +15,7 @@ from jax import lax
 
 from jaxmlr._xla.materialise import stored
 from jaxmlr._xla.versions import applies
+from jaxmlr.batch.families import Working
 
 REREAD = applies("blocks_found_anew")
 PANELS = 5  # of a gram matrix; more compute fewer entries twice, but compile longer
@@ -29,6 +30,8 @@ class GateMoments(NamedTuple):
 
 class Moments(NamedTuple):
     """What the M-step needs of the data. r = row weight times posterior, e = y - beta_k' phi.
+
+    The equations are those of the normal family; `moments` has those of the others.
 
     Residuals, not responses, are accumulated: a variance is then never the difference of large numbers,
     and the correction to beta_k vanishes at the optimum in any precision.
@@ -56,18 +59,32 @@ class PartialMoments(NamedTuple):
 
 
 def moments(
-    phi: jax.Array, error: jax.Array, r: jax.Array, likelihood: jax.Array, gate: GateMoments | None = None
+    phi: jax.Array,
+    error: jax.Array | Working,
+    r: jax.Array,
+    likelihood: jax.Array,
+    gate: GateMoments | None = None,
 ) -> PartialMoments:
-    """The moments of one block: phi (d, T, L), error and r (K, T, L), likelihood (T, L)."""
+    """The moments of one block: phi (d, T, L), error and r (K, T, L), likelihood (T, L).
+
+    Of a family beside the normal one `error` has its score s, curvature c and spread q, and the moments are
+    gram = sum r c phi phi', cross = sum r s phi and square = sum r q.
+    """
     d = phi.shape[0]
     height = -(-d // PANELS)
     # XLA would compute what a barrier keeps again for every sum that it is in.
     error, r, likelihood = stored((error, r, likelihood))
-    weighted, pull = stored((r[:, None] * phi[None], r * error))
+    square: tuple[jax.Array, ...]
+    if isinstance(error, Working):
+        weighted, pull = stored((r[:, None] * error.curvature[:, None] * phi[None], r * error.score))
+        square = (r, jnp.zeros_like(r) if error.spread is None else error.spread)
+    else:
+        weighted, pull = stored((r[:, None] * phi[None], r * error))
+        square = (pull, error)
     return PartialMoments(
         tuple(tiles(weighted[:, i : i + height, None], phi[None, None, i:]) for i in range(0, d, height)),
         tiles(pull[:, None], phi[None]),
-        tiles(pull, error),
+        tiles(*square),
         tiles(r),
         tiles(likelihood),
         gate=gate,

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
-from jaxmlr.batch import steps
+from jaxmlr.batch import families, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions, constraints_of
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.batch.rows import PackedRows, checked, pack
@@ -41,6 +41,9 @@ def prepare(
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
+    family: str = "normal",
+    degrees: float | None = None,
+    trials: ArrayLike | None = None,
     known_coefficients: ArrayLike | None = None,
     **constrained: Any,
 ) -> tuple[Problem, Constraints]:
@@ -52,11 +55,24 @@ def prepare(
       ValueError: a concrete argument is out of range, or shapes do not fit.
     """
     components = np.shape(start.coefficients)[0]
-    terms = terms_of(np.size(y), components, known=known, groups=groups, concomitant=concomitant, mask=mask)
-    facts = constrained | terms.facts()
+    of_family = families.facts(
+        family,
+        degrees,
+        outlier_density=outlier_density,
+        ddof=ddof,
+        ridge=ridge,
+        variance_floor=variance_floor,
+        equal_variance=constrained.get("equal_variance"),
+        known_variance=constrained.get("known_variance"),
+    )
+    of_rows = {"known": known, "groups": groups, "concomitant": concomitant, "trials": trials}
+    terms = terms_of(np.size(y), components, mask=mask, **of_rows)
+    facts = constrained | terms.facts() | of_family
     constraints = constraints_of(*np.shape(start.coefficients), held=known_coefficients, **facts)
     phi, y, weight = checked(phi, y, mask, row_weights)
     dtype, d = weight.dtype, phi.shape[1]
+    families.check_responses(family, y, weight, terms.trials)
+    terms, law = terms.of_dtype(dtype), constraints.law
     start = start.validated()
     if start.coefficients.shape[1] != d:
         raise ValueError(f"start must have {d} coefficients a component, not {start.coefficients.shape[1]}")
@@ -70,11 +86,16 @@ def prepare(
         outlier_density = jnp.asarray(outlier_density, dtype)
     options = MStepOptions(
         ridge_of(ridge, d, dtype),
-        jnp.maximum(jnp.asarray(variance_floor, dtype), steps.resolution(y, weight)),
+        jnp.maximum(
+            jnp.asarray(variance_floor, dtype),
+            steps.resolution(y if law is None else law.transformed(y, terms.trials), weight),
+        ),
         jnp.asarray(ddof, dtype),
         outlier_density,
     )
     beta, weights, variance = (jnp.asarray(leaf, dtype) for leaf in start)
+    if law is not None and not law.dispersed:
+        variance = jnp.ones_like(variance)
     first = Mixture(constraints.project(beta), weights, variance)
     rows = pack(phi, y, weight, terms)
     return Problem(rows, first, options, tolerance_of(tolerance, dtype)), constraints
@@ -95,14 +116,16 @@ def of_fit(
         the other way round.
     """
     phi, y, weight = checked(phi, y, mask, row_weights)
+    families.check_responses(fit.constraints.family, y, weight, given.get("trials"))
     constraints = fit.constraints
     terms = terms_of(len(y), fit.mixture.coefficients.shape[0], mask=mask, **given)
     for name, value, wanted in (
         ("known", terms.known, constraints.known_labels),
         ("groups", terms.groups, constraints.grouped),
         ("concomitant", terms.concomitant, constraints.concomitants > 0),
+        ("trials", terms.trials, constraints.family == "binomial"),
     ):
-        if wanted and value is None:
+        if wanted and value is None and name != "trials":
             raise ValueError(f"{name} must be given, as to the method that made the fit, not None")
         if value is not None and not wanted:
             raise ValueError(f"{name} must be None, as the fit was made without, not an array")
@@ -110,7 +133,7 @@ def of_fit(
         raise ValueError(
             f"concomitant must have {constraints.concomitants} columns, not {terms.concomitant.shape[1]}"
         )
-    return phi, y, weight, terms
+    return phi, y, weight, terms.of_dtype(weight.dtype)
 
 
 def tolerance_of(tolerance: ArrayLike | None, dtype: DTypeLike) -> jax.Array:

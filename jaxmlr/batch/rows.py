@@ -26,6 +26,7 @@ class PackedRows(NamedTuple):
     known: jax.Array | None = None  # (blocks, K, T, L) bool, the components that rows may belong to
     concomitant: jax.Array | None = None  # (blocks, m, T, L)
     groups: "Groups | None" = None
+    trials: jax.Array | None = None  # (blocks, T, L), of binomial responses
 
 
 class Groups(NamedTuple):
@@ -90,6 +91,8 @@ def pack(phi: jax.Array, y: jax.Array, weight: jax.Array, terms: Terms | None = 
     if terms is None:
         return rows
     groups = groups_of(terms, weight)
+    if terms.trials is not None:
+        rows = rows._replace(trials=tiled(terms.trials[:, None])[:, 0])
     if groups is not None:
         return rows._replace(groups=groups._replace(number=tiled(groups.number[:, None])[:, 0]))
     known, concomitant = (None if leaf is None else tiled(leaf) for leaf in (terms.known, terms.concomitant))
@@ -98,7 +101,7 @@ def pack(phi: jax.Array, y: jax.Array, weight: jax.Array, terms: Terms | None = 
 
 def groups_of(terms: Terms, weight: jax.Array) -> "Groups | None":
     """Groups of rows (n,), if there are such, with what is told of them."""
-    known, number, sizes, concomitant = terms
+    known, number, sizes, concomitant, _ = terms
     if number is None or sizes is None:
         return None
     counts = jnp.zeros(sizes.shape, weight.dtype).at[number].max((weight > 0).astype(weight.dtype))

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxmlr import _check
 from jaxmlr._xla.namespace import namespace
+from jaxmlr.batch.families import Law
 from jaxmlr.batch.fit import fit
 from jaxmlr.batch.gate import prior
 from jaxmlr.batch.outcome import Fit
@@ -78,6 +79,7 @@ def icl(
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
+    trials: ArrayLike | None = None,
 ) -> jax.Array:
     """Integrated complete likelihood (Biernacki, Celeux and Govaert 2000), as an approximation by BIC.
 
@@ -97,6 +99,7 @@ def icl(
       known: (n, K) bool, as given to the method.
       groups: (n,) integers, as given to the method.
       concomitant: (n, m), as given to the method.
+      trials: (n,), as given to the method.
 
     Returns:
       (), smaller is better.
@@ -107,13 +110,14 @@ def icl(
     """
     _check.choice("form", form, ("map", "entropy"))
     phi, y, weight, terms = of_fit(
-        fit, phi, y, mask, row_weights, known=known, groups=groups, concomitant=concomitant
+        fit, phi, y, mask, row_weights, known=known, groups=groups, concomitant=concomitant, trials=trials
     )
-    size, doubt = _doubt(fit.mixture, fit.gate, phi, y, weight, terms, form=form)
+    law = fit.constraints.law
+    size, doubt = _doubt(fit.mixture, fit.gate, phi, y, weight, terms, form=form, law=law)
     return bic(fit, size) + 2 * doubt
 
 
-@functools.partial(jax.jit, static_argnames="form")
+@functools.partial(jax.jit, static_argnames=("form", "law"))
 def _doubt(
     mixture: Mixture,
     gate: jax.Array | None,
@@ -123,9 +127,10 @@ def _doubt(
     terms: Terms,
     *,
     form: str,
+    law: Law | None,
 ) -> tuple[jax.Array, jax.Array]:
     """The sum of the row weights, and what the posterior leaves open of the labels."""
-    posterior, units = of_units(mixture, gate, phi, y, weight, terms)
+    posterior, units = of_units(mixture, gate, phi, y, weight, terms, law)
     if form == "map":
         doubt = -jnp.log(jnp.max(posterior, axis=-1))
     else:
@@ -155,6 +160,7 @@ def select(
     row_weights: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
+    trials: ArrayLike | None = None,
     **options: Any,
 ) -> Selection:
     """Fit every number of components and take the one that a criterion likes best.
@@ -174,6 +180,7 @@ def select(
       row_weights: (n,) w, at least 0: a row of weight 2 counts as two rows in the criteria.
       groups: (n,) integers. Rows of one group share their component.
       concomitant: (n, m) variables that the weights depend on.
+      trials: (n,) of binomial responses.
       **options: further keyword arguments of `fit`, the same for every K; the criteria take the constraints
         from the fits.
 
@@ -189,7 +196,7 @@ def select(
     if not counts:
         raise ValueError("components must hold at least one number, not none")
     rows: dict[str, Any] = {"mask": mask, "row_weights": row_weights}
-    rows |= {"groups": groups, "concomitant": concomitant}
+    rows |= {"groups": groups, "concomitant": concomitant, "trials": trials}
     n = jnp.sum(checked(phi, y, mask, row_weights)[2])
     by_count: dict[int, Fit] = {}
     sound: Mixture | None = None
@@ -253,6 +260,7 @@ def bootstrap_test(
     starts: Mapping[str, int] | None = None,
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
+    trials: ArrayLike | None = None,
     **options: Any,
 ) -> BootstrapTest:
     """Parametric bootstrap of the likelihood ratio of K against K + 1 components (McLachlan 1987).
@@ -271,6 +279,7 @@ def bootstrap_test(
       starts: how many of each kind, by the names that `fit` knows; None: 12 of three kinds.
       groups: (n,) integers. Rows of one group share their component, in the data and in the draws.
       concomitant: (n, m) variables that the weights depend on.
+      trials: (n,) of binomial responses, in the draws too.
       **options: further keyword arguments of `fit`, the same for both models and every draw.
 
     Returns:
@@ -284,8 +293,8 @@ def bootstrap_test(
     _check.whole("batch", batch, at_least=1)
     phi, y, _ = checked(phi, y)
     kinds = FEW if starts is None else starts
-    given: dict[str, Any] = {"groups": groups, "concomitant": concomitant}
-    terms = terms_of(len(y), components, **given)
+    given: dict[str, Any] = {"groups": groups, "concomitant": concomitant, "trials": trials}
+    terms = terms_of(len(y), components, **given).of_dtype(y.dtype)
 
     def both(y: jax.Array, key: jax.Array) -> tuple[Fit, jax.Array]:
         small, large = (
@@ -318,6 +327,10 @@ def responses(key: jax.Array, fit: Fit, phi: jax.Array, terms: Terms | None = No
     if terms is not None and terms.groups is not None:  # that of the group's first row
         place = jnp.arange(n, dtype=jnp.int32)
         label = label[jnp.full(n, n - 1, jnp.int32).at[terms.groups].min(place)[terms.groups]]
-    sigma = jnp.sqrt(jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape))
+    variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
     line = jnp.take_along_axis(mixture.linear_predictors(phi), label[:, None], axis=1)[:, 0]
+    law = fit.constraints.law
+    if law is not None:
+        return law.draw(noise_key, line, variance[label], None if terms is None else terms.trials)
+    sigma = jnp.sqrt(variance)
     return line + sigma[label] * jax.random.normal(noise_key, (n,), dtype)

@@ -10,6 +10,7 @@ from jax import lax
 from jaxmlr._xla.linear import dot
 from jaxmlr._xla.materialise import stored
 from jaxmlr.batch.constraints import Constraints, MStepOptions
+from jaxmlr.batch.families import Law, Working, damping
 from jaxmlr.batch.gate import gate_moments, log_gate
 from jaxmlr.batch.moments import Moments, PartialMoments, lanes_summed, moments, total
 from jaxmlr.batch.rows import Groups, PackedRows
@@ -25,16 +26,34 @@ def log_joint(error: jax.Array, mixture: Mixture) -> jax.Array:
     As `Mixture._log_joint`, with rows along the fast axes and every entry finite.
     """
     variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)
-    info = jnp.finfo(variance.dtype)
-    present = mixture.weights > 0
-    weights = jnp.where(present, jnp.maximum(mixture.weights, info.tiny), 1)
-    # A row that no component can reach must not read -inf in all of them: their difference is NaN. What has
-    # weight 0 lies lower still, so that it takes no row.
-    least = jnp.where(present, 0.25 * float(info.min), 0.5 * float(info.min))
+    present, weights, least = _present(mixture.weights)
     constant = jnp.where(present, jnp.log(weights) - 0.5 * jnp.log(2 * math.pi * variance), least)
     return jnp.maximum(
         constant[:, None, None] - error * error * (0.5 / variance)[:, None, None], least[:, None, None]
     )
+
+
+def law_joint(
+    law: Law, eta: jax.Array, y: jax.Array, trials: jax.Array | None, mixture: Mixture
+) -> jax.Array:
+    """As `log_joint`, log weights[k] + log f(y; eta, v_k) under a law, for predictors (K, T, L)."""
+    present, weights, least = _present(mixture.weights)
+    variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)[:, None, None]
+    density = law.log_density(eta, y[None], variance, None if trials is None else trials[None])
+    constant = jnp.where(present, jnp.log(weights), least)[:, None, None]
+    return jnp.maximum(constant + density, least[:, None, None])
+
+
+def _present(weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Which components have weight, their weights, 1 for the others, and the least of their log densities.
+
+    A row that no component can reach must not read -inf in all of them: their difference is NaN. What has
+    weight 0 lies lower still, so that it takes no row.
+    """
+    info = jnp.finfo(weights.dtype)
+    present = weights > 0
+    weights = jnp.where(present, jnp.maximum(weights, info.tiny), 1)
+    return present, weights, jnp.where(present, 0.25 * float(info.min), 0.5 * float(info.min))
 
 
 def restricted(joint: jax.Array, known: jax.Array | None) -> jax.Array:
@@ -47,12 +66,18 @@ def even(mixture: Mixture) -> Mixture:
     return mixture._replace(weights=jnp.ones_like(mixture.weights))
 
 
-def log_joints(part: PackedRows, mixture: Mixture, gate: jax.Array | None = None) -> jax.Array:
+def log_joints(
+    part: PackedRows, mixture: Mixture, gate: jax.Array | None = None, law: Law | None = None
+) -> jax.Array:
     """Entries of `log_joint` of a block, (K, T, L), to be differentiated: matrix products stay such."""
     fitted = jnp.einsum("kd,dtl->ktl", mixture.coefficients, part.phi, precision="highest")
-    if gate is None or part.concomitant is None:
-        return log_joint(part.y[None] - fitted, mixture)
-    return log_joint(part.y[None] - fitted, even(mixture)) + log_gate(gate, part.concomitant)
+    plain = gate is None or part.concomitant is None
+    own = mixture if plain else even(mixture)
+    if law is None:
+        joint = log_joint(part.y[None] - fitted, own)
+    else:
+        joint = law_joint(law, fitted, part.y, part.trials, own)
+    return joint if gate is None or part.concomitant is None else joint + log_gate(gate, part.concomitant)
 
 
 def log_density(
@@ -60,9 +85,10 @@ def log_density(
     mixture: Mixture,
     outlier_density: jax.Array | None = None,
     gate: jax.Array | None = None,
+    law: Law | None = None,
 ) -> jax.Array:
-    """Log density of each row of a block, (T, L), to be differentiated."""
-    density = jax.nn.logsumexp(restricted(log_joints(part, mixture, gate), part.known), axis=0)
+    """Log density of each row of a block, (T, L), to be differentiated; but for the `base` of its law."""
+    density = jax.nn.logsumexp(restricted(log_joints(part, mixture, gate, law), part.known), axis=0)
     return density if outlier_density is None else jnp.logaddexp(density, jnp.log(outlier_density))
 
 
@@ -99,26 +125,43 @@ def residuals(phi: jax.Array, y: jax.Array, mixture: Mixture) -> tuple[jax.Array
     return both
 
 
+def errors(part: PackedRows, mixture: Mixture, law: Law | None) -> tuple[jax.Array | Working, jax.Array]:
+    """As `residuals`, or under a law what its steps are made of, for a block."""
+    if law is None:
+        return residuals(part.phi, part.y, mixture)
+    eta = mixture.coefficients[:, 0, None, None] * part.phi[None, 0]
+    for i in range(1, part.phi.shape[0]):
+        eta = eta + mixture.coefficients[:, i, None, None] * part.phi[None, i]
+    eta = stored(eta)
+    variance = jnp.broadcast_to(mixture.noise_variance, mixture.weights.shape)[:, None, None]
+    trials = None if part.trials is None else part.trials[None]
+    working = law.working(eta, part.y[None], variance, trials)
+    both: tuple[Working, jax.Array] = stored((working, law_joint(law, eta, part.y, part.trials, mixture)))
+    return both
+
+
 def e_step(
     rows: PackedRows,
     mixture: Mixture,
     outlier_density: jax.Array | None = None,
     gate: jax.Array | None = None,
+    law: Law | None = None,
 ) -> Moments:
     """E-step: moments weighted by the posterior under `mixture`, and the log-likelihood of `mixture`.
 
     `outlier_density` c joins the lines as an improper component of constant density, which has no moments.
-    With a gate (K, m) the weights are those at a row's concomitants.
+    With a gate (K, m) the weights are those at a row's concomitants. The likelihood lacks the `base` of the
+    law, if there is one.
     """
     if rows.groups is not None:
-        return _grouped_e_step(rows, rows.groups, mixture, gate)
+        return _grouped_e_step(rows, rows.groups, mixture, gate, law)
 
     def block(part: PackedRows) -> PartialMoments:
-        phi, y, weight = part[:3]
+        phi, _, weight = part[:3]
         if gate is None or part.concomitant is None:
-            error, joint = residuals(phi, y, mixture)
+            error, joint = errors(part, mixture, law)
         else:
-            error, joint = residuals(phi, y, even(mixture))
+            error, joint = errors(part, even(mixture), law)
             prior = log_gate(gate, part.concomitant)
             joint = joint + prior
         joint = restricted(joint, part.known)
@@ -142,17 +185,17 @@ def e_step(
 
 
 def _grouped_e_step(
-    rows: PackedRows, groups: Groups, mixture: Mixture, gate: jax.Array | None = None
+    rows: PackedRows, groups: Groups, mixture: Mixture, gate: jax.Array | None, law: Law | None
 ) -> Moments:
     """The E-step where a group's rows share their component: one pass for densities, one for moments."""
-    joint = group_joint(rows, groups, mixture, lambda part, each: residuals(part.phi, part.y, each)[1], gate)
+    joint = group_joint(rows, groups, mixture, lambda part, each: errors(part, each, law)[1], gate)
     density = jax.nn.logsumexp(joint, axis=0)
     posterior = jnp.exp(joint - density[None])
 
     def block(part: tuple[PackedRows, jax.Array]) -> PartialMoments:
-        (phi, y, weight, *_), number = part
-        error = residuals(phi, y, mixture)[0]
-        return moments(phi, error, weight[None] * posterior[:, number], jnp.zeros_like(y))
+        each, number = part
+        error = errors(each, mixture, law)[0]
+        return moments(each.phi, error, each.weight[None] * posterior[:, number], jnp.zeros_like(each.y))
 
     sums = total(block, (rows._replace(groups=None), groups.number))
     counted = groups.counts[None] * posterior
@@ -191,7 +234,11 @@ def given(rows: PackedRows, posterior: jax.Array) -> Moments:
 
 
 def m_step(
-    moments: Moments, mixture: Mixture, constraints: Constraints, options: MStepOptions
+    moments: Moments,
+    mixture: Mixture,
+    constraints: Constraints,
+    options: MStepOptions,
+    reach: jax.Array | None = None,
 ) -> tuple[Mixture, jax.Array]:
     """M-step from `mixture`, which the moments were taken under, and how far it moved.
 
@@ -199,11 +246,15 @@ def m_step(
         sigma_k^2 = (sum r (e - delta_k' phi)^2 + beta_k' ridge beta_k) / sum r  *  n / (n - ddof)
         weights   = sum r / n, or where rows have groups the mean over these
 
+    Under a law of Newton's steps delta_k is damped, `families.damping`, with the `reach` (d,) of the
+    regressors, and the dispersion, taken first, is that of the moments' spread: each raises the likelihood.
+
     Returns:
       The new mixture with noise_variance (K,), and the largest of: a line's root mean square move over
       its sigma, a variance's relative move, a weight's move.
     """
     beta, weights, variance = mixture
+    new_variance = variance
     gram, cross, square, size, _, groups, _ = moments
     dtype = beta.dtype
     tiny, eps = float(jnp.finfo(dtype).tiny), float(jnp.finfo(dtype).eps)
@@ -212,14 +263,26 @@ def m_step(
     ridge = jnp.where(jnp.eye(d, dtype=bool), options.ridge[:, None], 0)
     left = gram + ridge[None]
     right = cross - options.ridge[None, :] * beta
+    law = constraints.law
+    newton = law is not None and law.newton
+    if law is not None and newton and not constraints.known_variance:
+        count = constraints.pooled(size)
+        mean = law.dispersion(constraints.pooled(square) / jnp.maximum(count, tiny))
+        new_variance = jnp.maximum(jnp.where(count > tiny, mean, variance), options.variance_floor)
     if constraints.restricted:
         # Components count by their precision, relative so that nothing overflows.
-        precision, layout = jnp.min(variance) / variance, constraints.layout(*beta.shape)
+        spread = new_variance if newton else variance
+        precision, layout = jnp.min(spread) / spread, constraints.layout(*beta.shape)
         gram_of_numbers = layout.summed_pairs(precision[:, None, None] * left)
         numbers = solve(gram_of_numbers, layout.summed(precision[:, None] * right))
         delta = layout.spread(numbers, jnp.zeros_like(beta))
     else:
         delta = solve(left, right)
+    if newton and reach is not None:
+        step = damping(delta, reach)
+        delta = (jnp.broadcast_to(jnp.min(step), step.shape) if constraints.restricted else step)[
+            :, None
+        ] * delta
     shift = jnp.einsum("ki,kij,kj->k", delta, gram, delta, precision="highest")
     beta = beta + delta
 
@@ -227,11 +290,11 @@ def m_step(
     residual = jnp.maximum(square - 2 * dot(delta, cross) + shift, 4 * eps * square)
     residual = residual + dot(beta * beta, options.ridge)
     n = jnp.sum(size)
-    new_weights, new_variance = weights, variance
+    new_weights = weights
     if not constraints.known_weights:
         count = size if groups is None else groups
         new_weights = count / jnp.maximum(n if groups is None else jnp.sum(groups), tiny)
-    if not constraints.known_variance:
+    if not constraints.known_variance and not newton:
         count = constraints.pooled(size)
         mean = jnp.where(count > tiny, constraints.pooled(residual) / jnp.maximum(count, tiny), variance)
         new_variance = jnp.maximum(mean * (n / (n - options.ddof)), options.variance_floor)

@@ -3,12 +3,19 @@
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxmlr.batch.families import Law
 from jaxmlr.mixture import Mixture
 
 LEAST = 5  # rows, below which a coefficient and its error are not to be trusted
 
 
-def few_rows(mixture: Mixture, phi: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None) -> np.ndarray:
+def few_rows(
+    mixture: Mixture,
+    phi: ArrayLike,
+    y: ArrayLike,
+    weight: ArrayLike | None = None,
+    law: Law | None = None,
+) -> np.ndarray:
     """Which coefficients rest on fewer than five rows, (K, d) bool; none does with a single component.
 
     A coefficient rests on those rows of its component whose regressor differs from the least, the greatest
@@ -20,6 +27,7 @@ def few_rows(mixture: Mixture, phi: ArrayLike, y: ArrayLike, weight: ArrayLike |
       phi: (n, d).
       y: (n,).
       weight: (n,), 0 where a row does not count; None: all count.
+      law: of the responses; None where they are normal.
     """
     beta, weights, variance = (np.asarray(leaf, np.float64) for leaf in mixture)
     counts = np.ones(np.shape(y), bool) if weight is None else np.asarray(weight) > 0
@@ -27,8 +35,12 @@ def few_rows(mixture: Mixture, phi: ArrayLike, y: ArrayLike, weight: ArrayLike |
     if len(weights) < 2 or not len(x):
         return np.zeros(beta.shape, bool)
     with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
-        error = response[:, None] - x @ beta.T
-        joint = np.log(weights) - 0.5 * (np.log(variance) + error**2 / variance)
+        eta, response = x @ beta.T, response[:, None]
+        if law is None:
+            density = -0.5 * (np.log(variance) + (response - eta) ** 2 / variance)
+        else:
+            density = law.log_density(eta, response, np.broadcast_to(variance, weights.shape))
+        joint = np.log(weights) + density
         posterior = np.exp(joint - joint.max(axis=1, keepdims=True))
         posterior /= posterior.sum(axis=1, keepdims=True)
     size = np.broadcast_to(posterior.sum(axis=0)[:, None], beta.shape)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
 
@@ -17,12 +17,17 @@ class Terms(NamedTuple):
     groups: jax.Array | None = None  # (n,) int32 from 0 on; rows of one group share their component
     sizes: jax.Array | None = None  # (G,) how many rows each group has, whose length says how many there are
     concomitant: jax.Array | None = None  # (n, m), what the weights depend on
+    trials: jax.Array | None = None  # (n,) of binomial responses
 
     def of_rows(self, rows: jax.Array) -> "Terms":
         """The terms of some rows (s,), by their numbers."""
-        known, groups, sizes, concomitant = self
-        of = [None if leaf is None else leaf[rows] for leaf in (known, groups, concomitant)]
-        return Terms(of[0], of[1], sizes, of[2])
+        known, groups, sizes, concomitant, trials = self
+        of = [None if leaf is None else leaf[rows] for leaf in (known, groups, concomitant, trials)]
+        return Terms(of[0], of[1], sizes, of[2], of[3])
+
+    def of_dtype(self, dtype: DTypeLike) -> "Terms":
+        """The terms with trials in the format of the responses."""
+        return self if self.trials is None else self._replace(trials=self.trials.astype(dtype))
 
     def facts(self) -> dict[str, Any]:
         """What `Constraints` says of the terms."""
@@ -48,6 +53,7 @@ def terms_of(
     known: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     concomitant: ArrayLike | None = None,
+    trials: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Terms:
     """Terms of n rows from what a user tells, for a mixture of so many components.
@@ -58,7 +64,8 @@ def terms_of(
       known: (n, K) of booleans.
       groups: (n,) of whole numbers.
       concomitant: (n, m) of numbers.
-      mask: (n,) bool; where it is False, concomitants may be anything.
+      trials: (n,) of numbers, at least 1.
+      mask: (n,) bool; where it is False, concomitants and trials may be anything.
 
     Raises:
       ValueError: another shape or dtype; a row, or a group, with no component to belong to; concomitants
@@ -86,7 +93,19 @@ def terms_of(
             raise ValueError("known must leave the rows of a group a component in common")
     if concomitant is not None:
         concomitant = _concomitant(concomitant, n, groups, mask)
-    return Terms(known, groups, sizes, concomitant if components > 1 else None)
+    if trials is not None:
+        trials = _trials(trials, n, mask)
+    return Terms(known, groups, sizes, concomitant if components > 1 else None, trials)
+
+
+def _trials(trials: ArrayLike, n: int, mask: ArrayLike | None) -> jax.Array:
+    if np.shape(trials) != (n,):
+        raise ValueError(f"trials must have shape ({n},), not {np.shape(trials)}")
+    (values,) = _check.floats(trials=trials)
+    if mask is not None:
+        values = jnp.where(jnp.asarray(mask), values, 1)
+    _check.number("trials", values, at_least=1)
+    return values
 
 
 def _concomitant(
