@@ -1,6 +1,7 @@
 """What a run would do and cost, found out before it: layout, memory, time, and a good size of blocks."""
 
 import math
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from jaxmlr.study.compute.program import Program
 from jaxmlr.study.declare.paths import with_field
 from jaxmlr.study.declare.spec import Study
 
-STEPS = 500  # of a shortened trial, on which the speed of long ones is measured
+STEPS = 500  # of a shortened trial, at least, on which the speed of long ones is measured
+SAMPLE = 10**7  # trial-steps times regressors of a block of shortened trials, where that is more steps
 SHORT = 4096  # trials on a CPU, which computes more of them in chunks anyway
 FITS = 16  # trials to which batch methods are fitted, where a block has many
 WHOLE = 10**8  # trial-steps times regressors of a block that is measured as it is
@@ -25,6 +27,8 @@ SIZES = {  # of blocks, tried by `block_size`; a GPU is idle until a step has so
     "cpu": (128, 256, 512, 1024, 2048),
     "gpu": (1024, 4096, 16_384, 65_536, 262_144, 1_048_576),
 }
+MEASURED = 1.0  # seconds over which a short block is called again and again
+LONG = 5.0  # seconds after which a block is not called a third time
 CLOSE = 1.05  # a smaller block is taken if it is at most this much slower a trial
 
 
@@ -86,7 +90,8 @@ def outlook(study: Study, work: Sequence[Work] | None = None) -> Outlook:
         traced = theory.result()[1] if theory else 0.0
     compiled = time.perf_counter() - began
     traced += sum(program.trace_seconds for each in programs for program in each)
-    again = traced if jax.config.values["jax_compilation_cache_dir"] else compiled
+    cached = jax.config.values["jax_compilation_cache_dir"]
+    again = min(compiled, traced * _busy()) if cached else compiled
 
     layouts = [plan(study, each.chosen) for each in work]
     itemsize, metrics = np.dtype(study.precision).itemsize, 1 + len(study.metrics)
@@ -129,7 +134,7 @@ def block_size(study: Study) -> int:
     share = math.ceil(study.trials / len(jax.local_devices()))
     kind = "cpu" if jax.default_backend() == "cpu" else "gpu"
     sizes = [size for size in SIZES[kind] if size <= share] or [share]
-    each = [_seconds([_short(study, size, jax.local_devices()[0])]) / size for size in sizes]
+    each = [min(_seconds([_short(study, size, jax.local_devices()[0])])) / size for size in sizes]
     return next(size for size, s in zip(sizes, each, strict=True) if s <= CLOSE * min(each))
 
 
@@ -148,34 +153,50 @@ def _round_seconds(study: Study, programs: Sequence[Program], chosen: Chosen | N
     observations = sum(counts[name] * last for name in study.recursive)
     observations += sum(counts[name] * fits[name] * ITERATIONS for name in study.batch)
     if observations * study.block_size * study.problem.dim <= WHOLE:
-        return _seconds(programs)
+        return _usual(_seconds(programs))
     devices, seconds = jax.local_devices()[: len(programs)], 0.0
     with ThreadPoolExecutor(len(devices)) as threads:
         if any(counts[name] for name in study.recursive):
-            steps = min(STEPS, study.steps)
             size = min(study.block_size, SHORT) if devices[0].platform == "cpu" else study.block_size
-            short = list(threads.map(lambda d: _short(study, size, d, chosen), devices))
-            seconds += _seconds(short) * (last / steps) * (study.block_size / size)
+            each = sum(counts[name] for name in study.recursive) * size * study.problem.dim
+            steps = min(last, max(STEPS, SAMPLE // each))
+            short = list(threads.map(lambda d: _short(study, size, d, chosen, steps), devices))
+            seconds += _usual(_seconds(short)) * (last / steps) * (study.block_size / size)
         if any(counts[name] for name in study.batch):
             few = list(threads.map(lambda d: _few(study, d, chosen), devices))
-            seconds += _seconds(few) * study.block_size / min(FITS, study.block_size)
+            seconds += _usual(_seconds(few)) * study.block_size / min(FITS, study.block_size)
     return seconds
 
 
-def _seconds(programs: Sequence[Program]) -> float:
-    """Seconds in which programs on different devices compute a block side by side, the least of two."""
+def _seconds(programs: Sequence[Program]) -> list[float]:
+    """Seconds in which programs on different devices compute a block side by side, call after call."""
     with ThreadPoolExecutor(len(programs)) as threads:
-        times = []
-        for _ in range(2):
+        times: list[float] = []
+        while (len(times) < 3 and sum(times) < LONG) or (sum(times) < MEASURED and len(times) < 100):
             began = time.perf_counter()
             list(threads.map(lambda program: program(0), programs))
             times.append(time.perf_counter() - began)
-    return min(times)
+    return times
 
 
-def _short(study: Study, size: int, device: jax.Device, chosen: Chosen | None = None) -> Program:
+def _busy() -> float:
+    """How many seconds pass now while a thread computes for one."""
+    began, used = time.perf_counter(), time.thread_time()
+    while time.thread_time() - used < 0.2:
+        pass
+    return (time.perf_counter() - began) / (time.thread_time() - used)
+
+
+def _usual(seconds: Sequence[float]) -> float:
+    """What a call takes on a machine as busy as now; the first of several, which takes memory, left out."""
+    return statistics.fmean(seconds[1:] or seconds)
+
+
+def _short(
+    study: Study, size: int, device: jax.Device, chosen: Chosen | None = None, steps: int = STEPS
+) -> Program:
     """The recursive methods over few steps, in blocks of `size`."""
-    steps = min(STEPS, study.steps)
+    steps = min(steps, study.steps)
     short = _only(study, study.recursive, steps=steps, record=[steps], block=size)
     return Program(short, device, _rows_of(short, chosen))
 

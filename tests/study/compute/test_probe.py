@@ -35,7 +35,7 @@ def test_the_fastest_size_is_taken_and_a_smaller_one_where_close(plain, monkeypa
     study = type(plain)(**vars(plain) | {"trials": 5000})
     cost = {128: 2.0, 256: 1.04, 512: 1.0, 1024: 1.01, 2048: 3.0}  # seconds a trial
     monkeypatch.setattr(probe, "_short", lambda study, size, device: size)
-    monkeypatch.setattr(probe, "_seconds", lambda sizes: cost[sizes[0]] * sizes[0])
+    monkeypatch.setattr(probe, "_seconds", lambda sizes: [cost[sizes[0]] * sizes[0]])
     assert block_size(study) == 256
     few = type(plain)(**vars(plain) | {"trials": 300})
     assert block_size(few) == 128
@@ -46,7 +46,7 @@ def test_other_devices_are_tried_with_far_more_trials(plain, monkeypatch):
     tried = []
     monkeypatch.setattr(probe.jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(probe, "_short", lambda study, size, device: size)
-    monkeypatch.setattr(probe, "_seconds", lambda sizes: tried.append(sizes[0]) or 1.0)
+    monkeypatch.setattr(probe, "_seconds", lambda sizes: tried.append(sizes[0]) or [1.0])
     assert block_size(study) == 2**20
     assert tried[0] == 1024
 
