@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxmlr import _check, registry
+from jaxmlr.batch import families
 from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.raw_units import FirstRows
 from jaxmlr.fitting.repeats import distinct
@@ -39,6 +40,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         start) or, of the recursive ones, "fisher_scoring" (two lines, beta and -beta) and "natural_gradient"
         (K lines); or "package.module:function" or the function itself, as `jaxmlr.registry.find` takes it.
       fit_intercept: whether every line has an intercept; False keeps x as it is.
+      family: of y: "normal", "poisson", "binomial" (0 and 1), "gamma" or "student"; see `em`. `em`, `fit`.
       options: keyword arguments of the method, as jaxmlr's function of that name takes them.
       random_state: fixes the random starts.
 
@@ -46,7 +48,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
       coef_: (K, n_features).
       intercept_: (K,), zeros without an intercept.
       weights_: (K,).
-      noise_variance_: (K,) or ().
+      noise_variance_: (K,) or (); of another family the dispersion.
       gate_: (K, 1 + m) alpha of the concomitants z, the intercept first: the weights are
         softmax(alpha_k' [1, z]) and `weights_` their mean over the training rows; None without concomitants.
       log_likelihood_: of the training rows; batch methods only.
@@ -64,12 +66,14 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         *,
         method: Any = "fit",
         fit_intercept: bool = True,
+        family: str = "normal",
         options: Mapping[str, Any] | None = None,
         random_state: Any = None,
     ):
         self.n_components = n_components
         self.method = method
         self.fit_intercept = fit_intercept
+        self.family = family
         self.options = options
         self.random_state = random_state
 
@@ -91,8 +95,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     ) -> Self:
         """Fit to rows X (n, n_features) and y (n,).
 
-        Weights and the last three are metadata, which `set_fit_request` routes through pipelines and
-        searches.
+        Weights and the last three are metadata, which `set_fit_request` routes through pipelines.
 
         Args:
           X: array or data frame.
@@ -116,8 +119,9 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         given = {"groups": groups, "known_labels": known_labels, "concomitant": concomitant}
+        law = self._law()
         if registry.find(self.method).kind == "recursive":
-            for name, value in (("sample_weight", sample_weight), *given.items()):
+            for name, value in (("sample_weight", sample_weight), ("family", law), *given.items()):
                 if value is not None:
                     raise ValueError(f"method {self.method!r} takes no {name}")
             return self._start(X, seed)._advance(X, y)
@@ -127,7 +131,10 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         if len(rows.y) < max(2, self.n_components):
             least = max(2, self.n_components)
             raise ValueError(f"at least {least} rows of positive weight must differ, not {len(rows.y)}")
+        families.check_responses(self.family, rows.y, rows.weight)
         units = Units.of(rows.phi, rows.y, 0 if self.fit_intercept else None, weight=rows.weight)
+        if law is not None and law.newton:
+            units = units._replace(origin=0.0, unit=1.0)
         of_gate = None
         if "concomitant" in rows.terms:
             flat, z = np.zeros(len(rows.y)), rows.terms["concomitant"]
@@ -140,8 +147,8 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
             seed,
             row_weights=rows.weight,
             terms=rows.terms,
-            step=step_of(rows.y) / units.unit,
-            **dict(self.options or {}),
+            step=step_of(rows.y) / units.unit if law is None else 0.0,
+            **dict(self.options or {}) | ({} if law is None else {"family": self.family}),
         )
         with jax.enable_x64(True):
             result = jax.tree.map(np.asarray, units.fit(result, float(rows.weight.sum()), of_gate))
@@ -185,7 +192,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
     def predict(
         self, X: Any, return_std: bool = False, *, concomitant: Any = None
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """E[y | x] = sum_k weights_[k] beta_k' x, shape (n,); with `return_std` also the root of Var[y | x].
+        """E[y | x], sum_k weights_[k] beta_k' x, shape (n,); with `return_std` also the root of Var[y | x].
 
         The standard deviation is that of a new response: it knows of noise and membership, not of the error
         of the estimate. A model with concomitants needs those of the rows, (n, m).
@@ -206,18 +213,7 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         """Responses drawn from the model at X, shape (n, n_samples); rows of one group share a component."""
         _check.whole("n_samples", n_samples, at_least=1)
         phi, terms = self._rows(X, groups=groups, concomitant=concomitant)
-        mixture, random = self._mixture(), check_random_state(random_state)
-        shape = len(phi), n_samples
-        edges = np.cumsum(
-            np.broadcast_to(evaluate.weights(mixture, terms), (len(phi), len(self.weights_))), axis=1
-        )
-        uniform = random.uniform(size=shape)
-        if terms.groups is not None:
-            uniform = uniform[np.unique(terms.groups, return_index=True)[1]][terms.groups]
-        label = (uniform[:, :, None] > edges[:, None, :-1]).sum(axis=2)
-        sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, edges.shape[1:]))
-        line = np.take_along_axis(evaluate.linear_predictors(mixture, phi), label, axis=1)
-        return np.asarray(line + sigma[label] * random.normal(size=shape))
+        return evaluate.draw(check_random_state(random_state), self._mixture(), phi, n_samples, terms)
 
     def predict_components(self, X: Any) -> np.ndarray:
         """The lines beta_k' x, shape (n, K)."""
@@ -279,11 +275,15 @@ class MixtureOfLinearRegressions(RegressorMixin, BaseEstimator):  # type: ignore
         if (given.get("concomitant") is not None) != (gate is not None):
             as_fitted = "be given, as to fit, not None" if gate is not None else "be None, as in fit"
             raise ValueError(f"concomitant must {as_fitted}")
-        terms = row_terms(n, len(self.weights_), **given)
+        terms: dict[str, Any] = row_terms(n, len(self.weights_), **given)
         if gate is not None and terms["concomitant"].shape[1] != gate.shape[1]:
             m = terms["concomitant"].shape[1] - 1
             raise ValueError(f"concomitant must have {gate.shape[1] - 1} columns, as in fit, not {m}")
-        return evaluate.Terms(gate, **terms)
+        return evaluate.Terms(gate, **terms, law=self._law())
+
+    def _law(self) -> families.Law | None:
+        facts = families.facts(self.family, dict(self.options or {}).get("degrees"))
+        return families.law(self.family, facts.get("degrees"))
 
     def _forget(self) -> None:
         """Leave nothing of an earlier fit that the next one does not write."""

@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from jax import lax
+from scipy import special, stats
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -307,3 +308,30 @@ def test_a_recursion_that_diverges_says_so():
     y = (1e30 * rng.normal(size=300)).astype(np.float32)
     with pytest.warns(ConvergenceWarning, match="fisher_scoring has diverged: the estimate is not finite"):
         MixtureOfLinearRegressions(method="fisher_scoring").fit(x, y)
+
+
+@pytest.mark.slow
+def test_counts():
+    """The likelihood that a Poisson mixture has by SciPy; means, spread and draws are of it."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 2, 300)
+    means = np.exp(np.column_stack([0.5 - 0.8 * x, 1.5 + 0.4 * x]))
+    y = rng.poisson(means[np.arange(300), rng.integers(0, 2, 300)])
+    model = MixtureOfLinearRegressions(2, method="em", family="poisson", random_state=0).fit(x[:, None], y)
+    own = np.exp(model.predict_components(x[:, None]))
+    joint = stats.poisson.logpmf(y[:, None], own) + np.log(model.weights_)
+    np.testing.assert_allclose(model.score(x[:, None], y) * 300, special.logsumexp(joint, axis=1).sum())
+    np.testing.assert_allclose(model.log_likelihood_, special.logsumexp(joint, axis=1).sum(), rtol=1e-9)
+    mean, std = model.predict(x[:5, None], return_std=True)
+    np.testing.assert_allclose(mean, own[:5] @ model.weights_)
+    draws = model.sample_y(x[:5, None], n_samples=4000)
+    np.testing.assert_allclose(draws.mean(axis=1), mean, rtol=0.1)
+    np.testing.assert_allclose(draws.std(axis=1), std, rtol=0.1)
+
+
+def test_a_family_has_its_own_responses_and_methods():
+    X, y = np.arange(8.0)[:, None], np.arange(8.0) - 0.5
+    with pytest.raises(ValueError, match="y must be whole numbers of at least 0 with family='poisson'"):
+        MixtureOfLinearRegressions(family="poisson").fit(X, y)
+    with pytest.raises(ValueError, match="method 'natural_gradient' takes no family"):
+        MixtureOfLinearRegressions(family="poisson", method="natural_gradient").fit(X, y)

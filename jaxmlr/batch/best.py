@@ -12,6 +12,7 @@ from jaxmlr._xla.target import target
 from jaxmlr.batch import steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions
 from jaxmlr.batch.em import iterate
+from jaxmlr.batch.families import Law
 from jaxmlr.batch.gate import centred, first_gate
 from jaxmlr.batch.outcome import BITS, Fit
 from jaxmlr.batch.rows import LANES, TILES, counted_blocks, pack
@@ -33,6 +34,11 @@ def _options(data: Rows, ridge: jax.Array, variance_floor: jax.Array) -> MStepOp
     return MStepOptions(ridge, least, jnp.zeros_like(least))
 
 
+def linearised(data: Rows, law: Law | None, trials: jax.Array | None) -> Rows:
+    """Rows with responses that are about linear in phi, and about normal."""
+    return data if law is None else data._replace(y=law.transformed(data.y, trials))
+
+
 @functools.partial(wide_jit, static_argnames=("constraints", "max_iterations"))
 def go_on(
     data: Rows,
@@ -46,12 +52,13 @@ def go_on(
     max_iterations: int,
 ) -> Fit:
     """From the best fit to a sample to that of all rows."""
-    options = _options(data, ridge, variance_floor)
+    linear = linearised(data, constraints.law, terms.trials)
+    options = _options(linear, ridge, variance_floor)
     done: Fit = iterate(
         pack(*data[:3], terms),
         best.mixture
         if terms.known is None or constraints.names_components
-        else aligned(best.mixture, data, terms.known),
+        else aligned(best.mixture, linear, terms.known),
         options,
         tolerance,
         gate=best.gate,
@@ -60,7 +67,7 @@ def go_on(
         constraints=constraints,
         e_step=steps.e_step,
     )
-    done = _judged(done, plausible(done, data, data.weight > 0))
+    done = _judged(done, plausible(done, linear, data.weight > 0))
     return _named(done._replace(agreed=best.agreed))
 
 
@@ -113,7 +120,8 @@ def best_of(
     max_iterations: int,
 ) -> Fit:
     """The best fit from a pool of starts; `used` as in `plausible`, and a floor of NaN is the default."""
-    options = _options(data, ridge, variance_floor)
+    linear = linearised(data, constraints.law, None if terms is None else terms.trials)
+    options = _options(linear, ridge, variance_floor)
     rows, counts = pack(*data[:3], terms), distinct(data)
     blocks = None
     if data.columns is not None:  # the rows are filled up as well, and in an order by chance
@@ -145,7 +153,7 @@ def best_of(
             return fit._replace(options=None)  # they are of all
 
         fits = jax.vmap(one)(pool, limits, gates)
-        sound = lax.map(lambda fit: plausible(fit, data, counts, used), fits)
+        sound = lax.map(lambda fit: plausible(fit, linear, counts, used), fits)
         likelihood = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)
         return fits, sound, jnp.lexsort((-likelihood, ~sound, limits == 0))
 

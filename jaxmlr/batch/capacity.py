@@ -98,7 +98,7 @@ def some_fit(components: int, dtype: Any, constraints: Constraints, steps: int) 
     trace: Any = np.zeros(steps + 1, dtype)
     count: Any = np.zeros((), np.int32)
     mixture = some_mixture(components, dtype)
-    if constraints.equal_variance:
+    if constraints.equal_variance or constraints.known_variance:
         mixture = mixture._replace(noise_variance=number)
     options = MStepOptions(ridge, number, number)
     return Fit(mixture, number, trace, count, count > 0, count, constraints, options, count)

@@ -34,6 +34,7 @@ class Law:
 
     name: str
     link = "log"  # from the mean of y to eta
+    words: str  # what it is, for reports
     wanted: str  # of y, for those who gave something else
     dispersed = False  # whether there is a dispersion to estimate
     # Whether the steps are Newton's, of a log density f with |f'''| <= |f''|, damped by `damping`.
@@ -80,6 +81,7 @@ class _Poisson(Law):
     """Counts: log E[y] = eta, Var[y] = E[y]."""
 
     name = "poisson"
+    words = "Poisson, the mean of the response is exp(line)"
     wanted = "whole numbers of at least 0"
 
     def log_density(self, eta: Any, y: Any, variance: Any, trials: Any = None) -> Any:
@@ -110,6 +112,7 @@ class _Binomial(Law):
     """Successes in `trials`, 1 where none are given: logit E[y / trials] = eta."""
 
     name = "binomial"
+    words = "binomial, the mean of the response is 1 / (1 + exp(-line))"
     link = "logit"
     wanted = "whole numbers from 0 to the number of trials (1 where no trials are given)"
 
@@ -155,6 +158,7 @@ class _Gamma(Law):
     """
 
     name = "gamma"
+    words = "gamma, the mean of the response is exp(line), its variance the dispersion times that squared"
     wanted = "greater than 0"
     dispersed = True
 
@@ -193,6 +197,7 @@ class _Student(Law):
     """
 
     name = "student"
+    words = "Student's t about the lines, of scale sigma"
     link = "identity"
     wanted = "numbers"
     dispersed = True

@@ -13,17 +13,17 @@ from jax.typing import ArrayLike
 from jaxmlr import _check
 from jaxmlr._xla import programs
 from jaxmlr._xla.jit import traced, wide_jit
-from jaxmlr.batch import capacity
-from jaxmlr.batch.best import SCREENED, best_of, go_on
+from jaxmlr.batch import capacity, families
+from jaxmlr.batch.best import best_of, go_on, linearised
 from jaxmlr.batch.constraints import Constraints, constraints_of
 from jaxmlr.batch.outcome import Fit
+from jaxmlr.batch.pools import drawn_starts, filled_starts, linear_rows
 from jaxmlr.batch.problem import ridge_of, tolerance_of
 from jaxmlr.batch.rows import checked
 from jaxmlr.batch.starts.anchors import aligned
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.draws import derived, uniform
-from jaxmlr.batch.starts.greedy import GROWN, from_smaller, roomy
-from jaxmlr.batch.starts.kinds import KINDS, pool
+from jaxmlr.batch.starts.kinds import KINDS
 from jaxmlr.batch.starts.moments import check_tensor
 from jaxmlr.batch.support import few_rows
 from jaxmlr.batch.terms import Terms, drawn_rows, terms_of
@@ -67,6 +67,9 @@ def fit(
     concomitant: ArrayLike | None = None,
     sample: int = 16_384,
     smaller: Mixture | None = None,
+    family: str = "normal",
+    degrees: float | None = None,
+    trials: ArrayLike | None = None,
 ) -> Fit:
     """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
 
@@ -112,6 +115,11 @@ def fit(
         place of "greedy" ones, and one is that mixture itself, with a component twice: the likelihood is then
         not below its, unless what gains is refused, weights depend on variables, or the starts climb on a
         sample.
+      family: "normal", "poisson", "binomial", "gamma" or "student"; see `em`. Starts are made from responses
+        that are about linear in phi: log(y + 1/2), log((y + 1/2) / (trials - y + 1/2)), log y, and for
+        "student" y where it is within 10 standard deviations, by the median deviation, of the median.
+      degrees: of freedom of "student", greater than 0; None: 4.
+      trials: (n,) whole numbers of at least 1, of "binomial"; None: 1.
 
     Returns:
       The Fit of greatest likelihood among those not refused; where all are, the best of them, and `result`
@@ -133,8 +141,12 @@ def fit(
         ("sample", sample),
     ):
         _check.whole(name, value, at_least=1)
-    of_rows = {"known": known, "groups": groups, "concomitant": concomitant}
-    terms = terms_of(len(y), components, mask=mask, **of_rows)
+    numbers_of_variance = {"variance_floor": variance_floor, "known_variance": noise_variance is not None}
+    numbers_of_variance |= {"equal_variance": equal_variance, "ridge": ridge}
+    of_family = families.facts(family, degrees, **numbers_of_variance)
+    of_rows = {"known": known, "groups": groups, "concomitant": concomitant, "trials": trials}
+    terms = terms_of(len(y), components, mask=mask, **of_rows).of_dtype(dtype)
+    families.check_responses(family, y, weight, terms.trials)
     values = None if coefficients is None else _known_values(coefficients, components, d)
     constraints = constraints_of(
         components,
@@ -146,6 +158,7 @@ def fit(
         common=common,
         held=None if values is None else ~np.isnan(values),
         **terms.facts(),
+        **of_family,
     )
     if smaller is not None:
         before, width = np.shape(smaller.coefficients)
@@ -185,6 +198,12 @@ def fit(
     if len(y) > sample:
         rows = drawn_rows(jax.random.fold_in(key, len(KINDS)), len(y), sample, terms)
         part, part_terms = Rows(phi[rows], y[rows], weight[rows]), terms.of_rows(rows)
+    law = constraints.law
+    linear = part if law is None else linear_rows(part, law, part_terms.trials)
+    if law is not None and not law.dispersed:
+        noise_variance = 1.0
+    elif law is not None and law.link == "identity" and variance_floor is None:
+        floor = 1e-6 * jnp.var(linear.y)
     weights, noise_variance, coefficients = (
         None if value is None else jnp.asarray(value, dtype) for value in (weights, noise_variance, values)
     )
@@ -197,28 +216,29 @@ def fit(
     kinds = tuple(sorted(chosen.items()))
     numbers = (ridge, floor, tolerance)
     best: Fit
-    if filled_up and capacity.fits(constraints):
-        best = _fit_filled(part, key, components, kinds, numbers, smaller, statics)
+    if filled_up and capacity.fits(constraints) and trials is None:
+        best = _fit_filled(part, linear, key, components, kinds, numbers, smaller, statics)
     else:
         if filled_up:
-            whole = capacity.filled(part, key)
-            filled_starts = _filled_starts(whole, key, components, kinds, smaller)
-            drawn = capacity.taken_starts(filled_starts, components, d)
+            whole = capacity.filled(linear, key)
+            wide = filled_starts(whole, key, components, kinds, smaller)
+            drawn = capacity.taken_starts(wide, components, d)
         else:
-            drawn = _drawn(key, part, smaller, components=components, kinds=kinds)
+            drawn = drawn_starts(key, linear, smaller, components=components, kinds=kinds)
         given = (weights, noise_variance, coefficients)
         best = _fit(part, drawn, key, *numbers, *given, part_terms, **statics)
     if part is not data:
         limits: dict[str, Any] = {"constraints": constraints, "max_iterations": max_iterations}
         best = go_on(data, best, ridge, floor, tolerance, terms, **limits)
-    plain = not (constraints.grouped or constraints.known_labels or constraints.concomitants)
-    if plain and not traced(best, data) and np.any(few_rows(best.mixture, phi, y, weight)):
+    plain = all(each is None for each in terms)
+    if plain and not traced(best, data) and np.any(few_rows(best.mixture, phi, y, weight, law)):
         best = best.marked("few_rows")
     return best
 
 
 def _fit_filled(
     data: Rows,
+    linear: Rows,
     key: jax.Array,
     components: int,
     kinds: tuple[tuple[str, int], ...],
@@ -232,56 +252,27 @@ def _fit_filled(
     filled_ridge = np.pad(np.asarray(ridge), (capacity.COLUMNS - d, 0))
     room, count = capacity.room(components), sum(count for _, count in kinds)
     used: Any = np.int32(components)
+    law = statics["constraints"].law
+
+    def dispersed(starts: Mixture) -> Mixture:
+        """Starts with the dispersion of the law, where that is known."""
+        if law is None or law.dispersed:
+            return starts
+        ones: Any = np.ones(np.shape(starts.weights)[0], dtype)
+        return starts._replace(noise_variance=ones)
+
     climb = programs.Program(
         functools.partial(best_of, **statics),
         "fit",
         statics,
         capacity.some_fit(room, dtype, statics["constraints"], statics["max_iterations"]),
     )
-    climb.begin(whole, capacity.some_mixture(room, dtype, count), filled_ridge, *others, used)
-    starts = _filled_starts(whole, key, components, kinds, smaller)
+    some = dispersed(capacity.some_mixture(room, dtype, count))
+    climb.begin(whole, some, filled_ridge, *others, used)
+    from_rows = whole if linear is data else capacity.filled(linear, key)
+    starts = dispersed(filled_starts(from_rows, key, components, kinds, smaller))
     best: Fit = climb(whole, starts, filled_ridge, *others, used)
     return capacity.taken_fit(best, components, d)
-
-
-def _filled_starts(
-    whole: Rows, key: jax.Array, components: int, kinds: tuple[tuple[str, int], ...], smaller: Mixture | None
-) -> Mixture:
-    """The pool of starts for filled rows, by a program that serves all sizes and whatever is tied."""
-    dtype, room = whole.y.dtype, capacity.room(components)
-    used: Any = np.int32(components)
-    few = jax.tree.map(lambda leaf: leaf[:SCREENED] if leaf.ndim else leaf, whole)
-    start = programs.Program(
-        functools.partial(pool, kinds=kinds, components=room),
-        "starts",
-        (kinds, room),
-        capacity.some_mixture(room, dtype, sum(count for _, count in kinds)),
-    )
-    starts: Mixture = start(key, few, used)
-    if smaller is not None:
-        grow = programs.Program(from_smaller, "grown", (room,), capacity.some_mixture(room, dtype, GROWN))
-        before: Any = np.int32(np.shape(smaller.weights)[0])
-        own = roomy(smaller, room, capacity.COLUMNS)
-        starts = _joined(starts, grow(key, few, own, before, used), kinds)
-    return starts
-
-
-@functools.partial(wide_jit, static_argnames=("components", "kinds"))
-def _drawn(
-    key: jax.Array,
-    data: Rows,
-    smaller: Mixture | None,
-    *,
-    components: int,
-    kinds: tuple[tuple[str, int], ...],
-) -> Mixture:
-    """The pool of starts for rows as they are."""
-    starts = pool(key, data, kinds=kinds, components=components)
-    if smaller is not None:
-        before = smaller.weights.shape[0]
-        own = roomy(smaller, components, data.phi.shape[1])
-        starts = _joined(starts, from_smaller(key, data, own, before, components), kinds)
-    return starts
 
 
 @functools.partial(wide_jit, static_argnames=("constraints", "screening", "finalists", "max_iterations"))
@@ -303,7 +294,8 @@ def _fit(
     """The best fit from starts, once they have what is known."""
     known = terms.known
     if known is not None:
-        starts = lax.map(lambda start: aligned(start, data, known), starts)
+        linear = linearised(data, constraints.law, terms.trials)
+        starts = lax.map(lambda start: aligned(start, linear, known), starts)
     elif constraints.common or constraints.held or constraints.variance_classes:
         starts = _shuffled(derived(key, SHUFFLED), starts)
     if weights is not None:
@@ -319,12 +311,6 @@ def _fit(
     return best_of(
         data, starts, ridge, variance_floor, tolerance, None, terms, constraints=constraints, **limits
     )
-
-
-def _joined(starts: Mixture, grown: Mixture, kinds: tuple[tuple[str, int], ...]) -> Mixture:
-    """Starts with those that grew from a smaller fit in the place of greedy ones, which come first."""
-    drop = min(GROWN, dict(kinds).get("greedy", 0))
-    return jax.tree.map(lambda new, old: jnp.concatenate([new, old[drop:]]), grown, starts)
 
 
 def _shuffled(key: jax.Array, starts: Mixture) -> Mixture:

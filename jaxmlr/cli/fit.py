@@ -94,7 +94,11 @@ def fit(asked: Asked, out: Path | None, kind: str, as_json: bool, latex: Path | 
     }
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        Model(result.design, mixture, about, gate).save(out / "model.json")
+        family: dict[str, Any] = {}
+        if isinstance(result, TableFit):
+            known = result.fit.constraints
+            family = {"family": known.family, "degrees": known.degrees}
+        Model(result.design, mixture, about, gate, **family).save(out / "model.json")
         say(str(out / "model.json"), file=written)
     if isinstance(result, TableFit) and (out is not None or latex is not None):
         from jaxmlr.fitting.tables import document  # its imports take time

@@ -88,6 +88,13 @@ def fit(
             " intercept.",
         ),
     ] = None,
+    family: Annotated[
+        str,
+        typer.Option(
+            help="Of the response: normal; poisson, counts; binomial, 0 and 1; gamma, positive; student,"
+            " heavy tails. Means of the middle three are exp(line), 1 / (1 + exp(-line)), exp(line)."
+        ),
+    ] = "normal",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,7 +118,7 @@ def fit(
     cache.keep()
     row_terms = (group, concomitant, known_labels, common)
     plain = all(each is None for each in row_terms) and "|" not in (formula or "")
-    if method == "fit" and plain and not settings:
+    if method == "fit" and plain and not settings and family == "normal":
         ahead.begin(counts)  # while what reads tables is imported, and the table is read
     try:
         from jaxmlr.cli import fit as command
@@ -134,7 +141,7 @@ def fit(
         reading=Reading(**written),
         weights=None if weights is None else Weights(weights, weights_are),
         terms=Terms(group, concomitant, known_labels, common),
-        options=key_values("--option", settings),
+        options=key_values("--option", settings) | ({} if family == "normal" else {"family": family}),
     )
     command.fit(what, out, kind, as_json, latex, drawn)
 

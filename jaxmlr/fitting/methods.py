@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from jaxmlr import _check, registry
 from jaxmlr._xla import host
-from jaxmlr.batch import Fit
+from jaxmlr.batch import Fit, families
 from jaxmlr.batch.starts.anchors import aligned
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.batch.starts.kinds import spread_lines
@@ -205,8 +205,13 @@ def batch(
         facts: dict[str, Any] = {"components": components, "key": key, "row_weights": rows.weight}
         facts |= rows.terms
         if "start" in parameters and "start" not in given:
+            law = families.law(given.get("family", "normal"), given.get("degrees"))
+            linear = rows.y if law is None else law.transformed(rows.y)
             facts["start"] = _spread(
-                Rows(*map(jnp.asarray, rows[:3])), key, rows.terms.get("known"), components=components
+                Rows(*map(jnp.asarray, (rows.phi, linear, rows.weight))),
+                key,
+                rows.terms.get("known"),
+                components=components,
             )
         given = {name: fact for name, fact in facts.items() if name in parameters} | given
         fitted = record.factory(rows.phi, rows.y, **given)

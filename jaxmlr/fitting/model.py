@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from jaxmlr import _check
+from jaxmlr.batch import families
 from jaxmlr.fitting import evaluate
 from jaxmlr.fitting.intervals import densest
 from jaxmlr.mixture import Mixture
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from jaxmlr.fitting.tables.design import Design
 
 FORMAT = "jaxmlr model 1"
+OF_FAMILY = "jaxmlr model 2"  # has a family, which readers of 1 would not see
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Model:
     mixture: Mixture  # in the units of the table, NumPy float64
     about: dict[str, Any]  # how it came about: plain values, for people and reports
     gate: np.ndarray | None = None  # (K, m) alpha: weights are softmax(alpha_k' z) of the concomitants z
+    family: str = "normal"  # of the response
+    degrees: float | None = None  # of freedom of "student"
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON, in full precision; an old file is replaced at once or not at all.
@@ -40,12 +44,14 @@ class Model:
 
         beta, weights, variance = (np.asarray(leaf, np.float64).tolist() for leaf in self.mixture)
         values = {
-            "format": FORMAT,
+            "format": FORMAT if self.family == "normal" else OF_FAMILY,
             "about": self.about,
             "mixture": {"coefficients": beta, "weights": weights, "noise_variance": variance},
             "gate": None if self.gate is None else np.asarray(self.gate, np.float64).tolist(),
             "design": saved.dumped(self.design),
         }
+        if self.family != "normal":
+            values |= {"family": self.family, "degrees": self.degrees}
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         partial.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False), "utf-8")
@@ -63,16 +69,18 @@ class Model:
 
         try:
             values = json.loads(Path(path).read_text("utf-8"))
-            if values["format"] != FORMAT:
+            if values["format"] not in (FORMAT, OF_FAMILY):
                 raise ValueError(f"its format is {values['format']!r}, not {FORMAT!r}")
             parts = [np.asarray(values["mixture"][name], np.float64) for name in Mixture._fields]
             design, about = saved.loaded(values["design"]), dict(values["about"])
             mixture = _checked(parts, len(design.names))
             gate = None if values.get("gate") is None else np.asarray(values["gate"], np.float64)
             _check_gate(gate, len(mixture.weights), design)
+            family = {"family": values.get("family", "normal")}
+            family |= families.facts(family["family"], values.get("degrees"))
         except (ValueError, KeyError, TypeError, UnicodeError, RecursionError) as error:
             raise ValueError(f"{path} is not a saved model: {error}") from error
-        return cls(design, mixture, about, gate)
+        return cls(design, mixture, about, gate, **family)
 
     def predict(
         self, frame: "pd.DataFrame", *, interval: float | None = None, given: bool = False
@@ -88,7 +96,8 @@ class Model:
             column of groups is there too.
 
         Returns:
-          For each usable row: `row`; `mean`, E[y | x]; `component_k`, the lines; `probability_k`,
+          For each usable row: `row`; `mean`, E[y | x]; `component_k`, the lines, or of a family with another
+          link the means of y under the components; `probability_k`,
           P(z = k | x, y), or the weights where the response is not given, those of its concomitants; with
           it `label`, the most probable component from 1.
 
@@ -98,8 +107,9 @@ class Model:
         import pandas as pd
 
         rows = self.design.observations(frame, response=given)
-        terms = evaluate.Terms(self.gate, rows.concomitant, rows.groups)
-        lines = evaluate.linear_predictors(self.mixture, rows.phi) + rows.offset[:, None]
+        law = families.law(self.family, self.degrees)
+        terms = evaluate.Terms(self.gate, rows.concomitant, rows.groups, law=law)
+        lines = evaluate.means(self.mixture, rows.phi, terms) + rows.offset[:, None]
         weights = np.broadcast_to(evaluate.weights(self.mixture, terms), lines.shape)
         posterior = weights
         if given and len(lines):
@@ -111,6 +121,10 @@ class Model:
             columns["label"] = posterior.argmax(axis=1) + 1
         if interval is not None:
             _check.number("interval", interval, above=0, below=1, scalar=True)
+            if law is not None:
+                raise ValueError(
+                    f"interval must be None with family={law.name!r}: sets are of normal responses"
+                )
             sigma = np.sqrt(np.broadcast_to(self.mixture.noise_variance, lines.shape[1:]))
             ends = densest(lines, weights, sigma, interval)
             for i in range(ends.shape[1]):

@@ -8,9 +8,23 @@ from numpy.testing import assert_allclose
 from scipy import optimize, special, stats
 
 from jaxmlr import Mixture
-from jaxmlr.batch import Constraints, Fit, bic, covariance, em, icl, posterior, predict, standard_errors
+from jaxmlr.batch import (
+    Constraints,
+    Fit,
+    bic,
+    covariance,
+    em,
+    fit,
+    gate_errors,
+    icl,
+    posterior,
+    predict,
+    select,
+    standard_errors,
+)
 from jaxmlr.batch.gamma_shape import shape_of, stirling
 from jaxmlr.batch.inference import errors_of
+from jaxmlr.batch.select import responses
 
 EXACT = {"max_iterations": 3000, "tolerance": 1e-12}
 TRUTH = np.array([[0.4, 0.8], [1.6, -0.5]])
@@ -89,13 +103,13 @@ def test_one_component_is_a_generalised_linear_model(family):
     assert np.all(np.diff(fits.trace) > -1e-9)
     assert list(fits.result) == ["converged"] * 2
     assert_allclose(fits.mixture.coefficients[1], fits.mixture.coefficients[0], rtol=1e-8)
-    fit = jax.tree.map(lambda leaf: leaf[0], fits)
+    fitted = jax.tree.map(lambda leaf: leaf[0], fits)
 
     def value(theta):
         return log_likelihood(theta, family, phi, y, 1, **trials)
 
-    theta = point(fit)
-    assert_allclose(fit.log_likelihood, value(theta), rtol=1e-12)
+    theta = point(fitted)
+    assert_allclose(fitted.log_likelihood, value(theta), rtol=1e-12)
     best = optimize.minimize(lambda each: -value(each), theta + 0.1, method="BFGS", options={"gtol": 1e-6})
     assert_allclose(theta, best.x, rtol=1e-5, atol=1e-6)
     if not FREE[family]:  # iteratively reweighted least squares, with its standard errors
@@ -108,9 +122,9 @@ def test_one_component_is_a_generalised_linear_model(family):
             eta = phi @ beta
             information = phi.T @ (slope(eta)[:, None] * phi)
             beta = beta + np.linalg.solve(information, phi.T @ (y - mean(eta)))
-        assert_allclose(fit.mixture.coefficients[0], beta, rtol=1e-8)
-        matrix = jax.jit(lambda rows: covariance(fit, rows, y, **trials))(phi)
-        errors = errors_of(fit, matrix)
+        assert_allclose(fitted.mixture.coefficients[0], beta, rtol=1e-8)
+        matrix = jax.jit(lambda rows: covariance(fitted, rows, y, **trials))(phi)
+        errors = errors_of(fitted, matrix)
         assert_allclose(errors.coefficients[0], np.sqrt(np.diag(np.linalg.inv(information))), rtol=1e-8)
         assert np.all(np.isnan(errors.noise_variance))
 
@@ -120,37 +134,97 @@ def test_one_component_is_a_generalised_linear_model(family):
 def test_a_mixture_is_a_maximum_of_its_likelihood(family):
     phi, y, trials = drawn(family, n=400)
     start = Mixture(TRUTH, np.array([0.5, 0.5]), np.array([0.1, 0.1]))
-    fit = em(phi, y, start, **options(family), **EXACT, **trials)
-    assert fit.result == "converged"
-    assert np.all(np.diff(fit.trace) > -1e-9)
+    fitted = em(phi, y, start, **options(family), **EXACT, **trials)
+    assert fitted.result == "converged"
+    assert np.all(np.diff(fitted.trace) > -1e-9)
 
     def value(theta):
         return log_likelihood(theta, family, phi, y, 2, **trials)
 
-    theta = point(fit)
-    assert_allclose(fit.log_likelihood, value(theta), rtol=1e-12)
+    theta = point(fitted)
+    assert_allclose(fitted.log_likelihood, value(theta), rtol=1e-12)
     assert_allclose(gradient(value, theta), 0, atol=1e-4)
     inverse = np.linalg.inv(-hessian(value, theta))
-    errors = standard_errors(fit, phi, y, **trials)
+    errors = standard_errors(fitted, phi, y, **trials)
     assert_allclose(np.ravel(errors.coefficients), np.sqrt(np.diag(inverse))[:4], rtol=1e-4)
     if FREE[family]:
-        relative = errors.noise_variance / fit.mixture.noise_variance
+        relative = errors.noise_variance / fitted.mixture.noise_variance
         assert_allclose(relative, np.sqrt(np.diag(inverse))[5:], rtol=1e-4)
-    assert np.all(np.abs(fit.mixture.coefficients - TRUTH) < 4 * errors.coefficients)
-    v = np.broadcast_to(fit.mixture.noise_variance, 2)
+    assert np.all(np.abs(fitted.mixture.coefficients - TRUTH) < 4 * errors.coefficients)
+    v = np.broadcast_to(fitted.mixture.noise_variance, 2)
     joint = np.stack(
         [
-            np.log(fit.mixture.weights[k])
-            + log_density(family, phi @ fit.mixture.coefficients[k], y, v[k], trials.get("trials"))
+            np.log(fitted.mixture.weights[k])
+            + log_density(family, phi @ fitted.mixture.coefficients[k], y, v[k], trials.get("trials"))
             for k in range(2)
         ],
         axis=1,
     )
     wanted = special.softmax(joint, axis=1)
-    assert_allclose(posterior(fit, phi, y, **trials), wanted, rtol=1e-9, atol=1e-14)
+    assert_allclose(posterior(fitted, phi, y, **trials), wanted, rtol=1e-9, atol=1e-14)
     assert_allclose(
-        icl(fit, phi, y, **trials), bic(fit, 400) - 2 * np.log(wanted.max(axis=1)).sum(), rtol=1e-10
+        icl(fitted, phi, y, **trials), bic(fitted, 400) - 2 * np.log(wanted.max(axis=1)).sum(), rtol=1e-10
     )
+
+
+def check_optimum(fitted, family, phi, y, trials):
+    """A maximum of the likelihood as SciPy writes it, within four standard errors of the truth."""
+
+    def value(theta):
+        return log_likelihood(theta, family, phi, y, 2, **trials)
+
+    assert fitted.result == "converged"
+    theta = point(fitted)
+    assert_allclose(fitted.log_likelihood, value(theta), rtol=1e-11)
+    assert_allclose(gradient(value, theta), 0, atol=2e-3)
+    order = np.argsort(TRUTH[:, -1])
+    errors = standard_errors(fitted, phi, y, **trials)
+    assert np.all(np.abs(fitted.mixture.coefficients - TRUTH[order]) < 4 * errors.coefficients)
+
+
+FEW = {"starts": {"spread_lines": 4}, "finalists": 2}
+
+
+@pytest.mark.slow
+@FAMILIES
+def test_from_nothing(family):
+    phi, y, trials = drawn(family, n=300)
+    fitted = fit(phi, y, 2, jax.random.key(0), **FEW, **options(family), **trials)
+    check_optimum(fitted, family, phi, y, trials)
+
+
+@pytest.mark.slow
+def test_the_number_of_components_of_counts():
+    """Padded rows and components, grown starts and the criteria; draws of the fit have its means."""
+    phi, y, _ = drawn("poisson", n=300)
+    chosen = select(phi, y, jax.random.key(1), range(1, 4), family="poisson", **FEW)
+    assert chosen.best.mixture.weights.shape == (2,)
+    assert np.all(np.diff([each.log_likelihood for each in chosen.fits]) > -1e-6)
+    assert_allclose(chosen.bic[1], -2 * chosen.fits[1].log_likelihood + 5 * np.log(300), rtol=1e-12)
+    keys = jax.random.split(jax.random.key(2), 400)
+    draws = jax.vmap(lambda key: responses(key, chosen.best, jnp.asarray(phi[:20])))(keys)
+    assert_allclose(draws.mean(axis=0), predict(chosen.best, phi[:20]), rtol=0.25)
+    assert np.all(draws == np.floor(draws))
+
+
+@pytest.mark.slow
+def test_groups_concomitants_and_common_coefficients_of_counts():
+    """Together, every step raises the likelihood; with the truth known, errors are a few standard errors."""
+    rng = np.random.default_rng(3)
+    group, w = np.repeat(np.arange(60), 5), np.repeat(rng.normal(size=60), 5)
+    z, phi = np.column_stack([np.ones(300), w]), np.column_stack([np.ones(300), rng.normal(size=(300, 2))])
+    beta = np.array([[0.2, 0.5, 0.3], [1.2, -0.5, 0.3]])
+    label = (rng.random(60) < special.expit(1.5 * w[::5])).astype(int)[group]
+    y = rng.poisson(np.exp(np.sum(phi * beta[label], axis=1))).astype(float)
+    start = Mixture(np.array([[0.0, 0.1, 0.0], [1.0, -0.1, 0.0]]), np.array([0.5, 0.5]), np.ones(2))
+    told = {"groups": group, "concomitant": z}
+    fitted = em(phi, y, start, family="poisson", common=[2], **told, **EXACT)
+    assert np.all(np.diff(fitted.trace) > -1e-9)
+    assert fitted.result == "converged"
+    matrix = covariance(fitted, phi, y, **told)
+    assert np.all(np.abs(fitted.mixture.coefficients - beta) < 4 * errors_of(fitted, matrix).coefficients)
+    assert np.abs(fitted.gate[1, 1] - 1.5) < 4 * gate_errors(fitted, matrix)[1, 1]
+    assert np.mean(posterior(fitted, phi, y, **told).argmax(axis=1) != label) < 0.05
 
 
 def fit_of(family, beta):

@@ -1,9 +1,11 @@
 """Whether rows can carry what is asked of them, before anything is fitted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from jaxmlr.batch import families
 from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables.design import Design, TableRows
 
@@ -34,6 +36,27 @@ def check(design: Design, rows: TableRows, components: int, *, collinear: bool =
         units = Units.of(columns, rows.y, intercept)
         if message := collinear_columns(names, units, columns):
             raise ValueError(what + message)
+
+
+def law_of(design: Design, rows: TableRows, options: Mapping[str, Any]) -> families.Law | None:
+    """The law of the responses by the options of a method; None where they are normal.
+
+    Raises:
+      ValueError: no such family, or responses that it does not have.
+    """
+    family, degrees = options.get("family", "normal"), options.get("degrees")
+    law = families.law(family, families.facts(family, degrees).get("degrees"))
+    if law is None:
+        return None
+    if rows.offset.any() and law.newton:
+        raise ValueError(f"--family {family} and an offset cannot be combined")
+    wrong = np.flatnonzero(~law.holds(rows.y))
+    if len(wrong):
+        raise ValueError(
+            f"--family {family}: {design.response!r} must be {law.wanted}; row {rows.rows[wrong[0]]} has"
+            f" {rows.y[wrong[0]]:g}"
+        )
+    return law
 
 
 def parameters_of(design: Design, components: int) -> int:

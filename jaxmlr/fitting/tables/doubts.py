@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import chdtrc, fdtrc  # scipy.stats takes half a second to import
 
 from jaxmlr.batch import Fit
+from jaxmlr.batch.families import Law
 from jaxmlr.batch.spurious import distinct, suspects
 from jaxmlr.batch.starts.candidates import Rows
 from jaxmlr.fitting.repeats import distinct as distinct_rows
@@ -53,7 +54,12 @@ def _suspects(mixture: Mixture, data: Rows) -> tuple[jax.Array, jax.Array]:
 
 
 def doubts(
-    rows: TableRows, mixture: Mixture, posterior: np.ndarray, prior: np.ndarray, covariance: np.ndarray
+    rows: TableRows,
+    mixture: Mixture,
+    posterior: np.ndarray,
+    prior: np.ndarray,
+    covariance: np.ndarray,
+    law: Law | None = None,
 ) -> Iterator[str]:
     """Signs that the rows are not a mixture of lines, or not of so many.
 
@@ -63,20 +69,22 @@ def doubts(
       posterior: (n, K).
       prior: the weights, (n, K) with concomitants, else (1, K).
       covariance: (q, q) of the estimates, coefficients first.
+      law: of the responses; None where they are normal.
     """
-    yield from _few_values(rows)
-    yield from _noise(rows, mixture, posterior)
+    yield from _few_values(rows, law)
+    if law is None:
+        yield from _noise(rows, mixture, posterior)
     if len(mixture.weights) > 1:
         yield from _alike(mixture, covariance)
         yield from _membership(rows, posterior, prior)
 
 
-def _few_values(rows: TableRows) -> Iterator[str]:
+def _few_values(rows: TableRows, law: Law | None) -> Iterator[str]:
     n, values = len(rows.y), len(np.unique(rows.y))
-    if values <= FEW and n > 2 * values:
+    if law is None and values <= FEW and n > 2 * values:
         yield (
             f"the response has {values} different values in {n:,} rows: if these are counts or classes and"
-            " not rounded measurements, lines with normal noise do not describe them"
+            " not rounded measurements, lines with normal noise do not describe them; think of --family"
         )
     if rows.weight is None and rows.groups is None:
         repeated = n - len(distinct_rows(rows.phi, rows.y, np.ones(n)).y)

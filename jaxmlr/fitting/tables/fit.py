@@ -12,6 +12,7 @@ import pandas as pd
 from jaxmlr import registry
 from jaxmlr._xla import host
 from jaxmlr.batch import Fit, aic, bic, confidence_intervals, covariance, gate_errors
+from jaxmlr.batch.families import Law
 from jaxmlr.batch.fit import MIXED
 from jaxmlr.batch.gate import centred
 from jaxmlr.batch.inference import errors_of
@@ -20,7 +21,7 @@ from jaxmlr.evaluation import diagnostics
 from jaxmlr.fitting import evaluate, methods
 from jaxmlr.fitting.rounding import least_variance, step_of
 from jaxmlr.fitting.scaling import Units
-from jaxmlr.fitting.tables.check import check, collinear_columns, too_few
+from jaxmlr.fitting.tables.check import check, collinear_columns, law_of, too_few
 from jaxmlr.fitting.tables.design import Design, TableRows
 from jaxmlr.fitting.tables.dialect import Reading
 from jaxmlr.fitting.tables.doubts import doubts, refusal
@@ -95,7 +96,8 @@ def fit_rows(
     check_method(method, [*terms, *rows.known_of(1), *shared])
     check(design, rows, min(components))
     weight = rows.weight
-    units = _units(design, rows)
+    law = law_of(design, rows, options or {})
+    units = _units(design, rows, law)
     gate_units = None
     if design.gate is not None and rows.concomitant is not None:
         z, flat = rows.concomitant, np.zeros(len(rows.y))
@@ -111,12 +113,12 @@ def fit_rows(
     single = "fit" if method == "fit" and plain else "em"
     fits: dict[int, Fit] = {}
     values, advice = {}, []
-    exact = _single_variance(*scaled, weight) < EXACT**2
+    exact = law is None and _single_variance(*scaled, weight) < EXACT**2
     reasons = {count: too_few(design, rows, count, exact) for count in components}
     if all(reasons.values()):
         count, reason = list(reasons.items())[-1]
         raise ValueError(f"no {count} component{'s' * (count != 1)}: {reason}")
-    step = 0.0 if rows.offset.any() else step_of(rows.y)
+    step = 0.0 if rows.offset.any() or law is not None else step_of(rows.y)
     with host.float64():
         for count, reason in reasons.items():
             if reason:
@@ -135,7 +137,8 @@ def fit_rows(
                 **own_options,
             )
             if one.spurious() or not np.isfinite(one.log_likelihood):
-                advice.append(refusal(one, *scaled, units.unit))
+                judged = scaled[1] if law is None else law.transformed(scaled[1])
+                advice.append(refusal(one, scaled[0], judged, units.unit))
                 continue
             if not one.converged and not exact:
                 advice.append(f"{count} components: not converged after {int(one.iterations)} steps")
@@ -167,7 +170,7 @@ def fit_rows(
         )
     if exact:
         advice.append("a single line passes through all rows: there is no noise to judge it by")
-    few = few_rows(fit.mixture, *whole, weight) if plain else np.zeros((best, d), bool)
+    few = few_rows(fit.mixture, *whole, weight, law) if plain else np.zeros((best, d), bool)
     if few.any():
         fit = fit.marked("few_rows")
         trusted: Any = np.where(few, np.nan, errors.coefficients)
@@ -185,8 +188,8 @@ def fit_rows(
     elif np.isnan(matrix).all():
         advice.append("no standard errors: the information is singular at this optimum")
     advice.extend(_falls(criteria["log_likelihood"]))
-    advice.extend(doubts(rows, fit.mixture, posterior, prior, matrix))
-    if best > 1 and not design.labels:
+    advice.extend(doubts(rows, fit.mixture, posterior, prior, matrix, law))
+    if best > 1 and not design.labels and law is None:
         variance = max(_single_variance(*scaled, weight), float(np.finfo(float).tiny)) * units.unit**2
         alone = total * (np.log(2 * np.pi * variance) + 1) + (d + 1) * float(np.log(total))
         if alone < criteria.loc[best, "bic"]:
@@ -212,12 +215,17 @@ def fit_rows(
     )
 
 
-def _units(design: Design, rows: TableRows) -> Units:
-    """Units in which what is common to all components stays so: that rules out some."""
+def _units(design: Design, rows: TableRows, law: Law | None) -> Units:
+    """Units in which what is common to all components stays so: that rules out some.
+
+    Responses of a law with a link keep theirs.
+    """
     partly_common = 0 < len(design.common) < len(design.names)
     # Lines that meet at x = 0 do not meet at the mean of x.
     centred_at = None if partly_common and design.intercept in design.common else design.intercept
     units = Units.of(rows.phi, rows.y, centred_at, weight=rows.weight)
+    if law is not None and law.newton:
+        units = units._replace(origin=0.0, unit=1.0)
     return units if partly_common else units.orthogonal(rows.phi)
 
 
@@ -255,7 +263,7 @@ def terms_of(fit: Fit, rows: TableRows) -> evaluate.Terms:
     """Groups, labels and the gate of the rows of a table, for a fit to them."""
     known = rows.known_of(len(fit.mixture.weights)).get("known")
     gate = None if fit.gate is None else np.asarray(fit.gate)
-    return evaluate.Terms(gate, rows.concomitant, rows.groups, known, rows.weight)
+    return evaluate.Terms(gate, rows.concomitant, rows.groups, known, rows.weight, fit.constraints.law)
 
 
 def _sureness(fit: Fit, rows: TableRows) -> float:

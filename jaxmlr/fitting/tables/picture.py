@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from jaxmlr.batch import bands
-from jaxmlr.fitting import style
+from jaxmlr.fitting import evaluate, style
 from jaxmlr.fitting.tables.fit import TableFit
 
 POINTS = 5000  # drawn at most
@@ -76,7 +76,10 @@ def _lines(axes: Axes, fit: TableFit) -> None:
     grid[:, chosen] = np.linspace(phi[:, chosen].min(), phi[:, chosen].max(), 100)
     with jax.enable_x64(True):
         lower, upper = map(np.asarray, bands(fit.fit, jnp.asarray(fit.covariance), grid))
-    for k, line in enumerate((grid @ beta.T).T):
+    law = fit.fit.constraints.law
+    mean = law.mean if law is not None else np.asarray
+    lower, upper = mean(lower), mean(upper)
+    for k, line in enumerate(mean(grid @ beta.T).T):
         axes.plot(grid[:, chosen], line, color=_colour(k), label=f"component {k + 1}")
         axes.fill_between(grid[:, chosen], lower[:, k], upper[:, k], color=_colour(k), alpha=0.25)
     others = ", the others at their means" if phi.shape[1] - (fit.design.intercept is not None) > 1 else ""
@@ -87,7 +90,7 @@ def _lines(axes: Axes, fit: TableFit) -> None:
 
 def _residuals(axes: Axes, fit: TableFit) -> None:
     drawn, labels = _rows_to_draw(fit), fit.labels
-    lines = fit.rows.phi @ fit.fit.mixture.coefficients.T
+    lines = evaluate.means(fit.fit.mixture, fit.rows.phi, evaluate.Terms(law=fit.fit.constraints.law))
     fitted = lines[np.arange(len(labels)), labels]
     axes.scatter(
         fitted[drawn], (fit.rows.y - fitted)[drawn], s=12, c=_colours(fit)[drawn], alpha=0.7, linewidths=0

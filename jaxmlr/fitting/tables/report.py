@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from jaxmlr.batch.families import Law
 from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit
 from jaxmlr.mixture import Mixture
@@ -28,6 +29,7 @@ def coefficients(result: TableFit | StreamFit) -> pd.DataFrame:
     table = _tidy(
         result.design,
         result.fit.mixture,
+        result.fit.constraints.law,
         standard_error=result.errors,
         lower=result.lower,
         upper=result.upper,
@@ -35,12 +37,16 @@ def coefficients(result: TableFit | StreamFit) -> pd.DataFrame:
     return table.assign(note=np.where(table["standard_error"].isna(), "no interval", ""))
 
 
-def _tidy(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:
+def _tidy(design: Design, mixture: Mixture, law: Law | None = None, **others: Mixture) -> pd.DataFrame:
     """Every parameter of every component, one row each; `others` are further columns by name.
 
     The columns `component` (from 1), `term` (a regressor, "weight" or "sigma") and `estimate`. A regressor
-    may have the name of a parameter, which then stands in parentheses, as "(weight)".
+    may have the name of a parameter, which then stands in parentheses, as "(weight)". Of gamma responses
+    "dispersion" takes the place of "sigma", and counts have neither.
     """
+    spread = [] if law is not None and not law.dispersed else ["sigma"]
+    if law is not None and law.dispersed and law.newton:
+        spread = ["dispersion"]
 
     def flat(each: Mixture, of_errors: bool) -> list[Any]:
         count = len(each.weights)
@@ -48,9 +54,12 @@ def _tidy(design: Design, mixture: Mixture, **others: Mixture) -> pd.DataFrame:
         sigma = np.sqrt(np.broadcast_to(mixture.noise_variance, (count,)))
         # The standard error of sigma is that of sigma^2 over 2 sigma; ends of intervals are roots.
         last = variance / (2 * sigma) if of_errors else np.sqrt(variance)
-        return np.column_stack([each.coefficients, each.weights, last]).reshape(-1).tolist()
+        if spread == ["dispersion"]:
+            last = variance
+        parts = [each.coefficients, each.weights, last][: 2 + len(spread)]
+        return np.column_stack(parts).reshape(-1).tolist()
 
-    parameters = [f"({name})" if name in design.names else name for name in ("weight", "sigma")]
+    parameters = [f"({name})" if name in design.names else name for name in ("weight", *spread)]
     terms = [*design.names, *parameters]
     count = len(mixture.weights)
     table = {
@@ -150,6 +159,8 @@ def lines(result: TableFit | StreamFit) -> Iterator[str]:
     yield f"{result.design.formula}: {used:,} rows used, {dropped:,} left out for missing entries"
     yield from result.design.notes
     if isinstance(result, TableFit):
+        if (law := result.fit.constraints.law) is not None:
+            yield f"family: {law.words}"
         if result.fit.gate is not None:
             yield "the weight of a component is the mean of its weights over the rows, or groups"
         yield choice(result)
@@ -188,6 +199,7 @@ def provenance(result: TableFit | StreamFit, method: str, seed: int) -> dict[str
         return about | {"rows": result.used, "left_out": result.dropped, "components": count}
     criteria = result.criteria.reset_index().to_dict("records")
     return about | {
+        "family": result.fit.constraints.family,
         "rows": len(result.rows.y),
         "left_out": result.rows.dropped,
         "components": len(result.fit.mixture.weights),
