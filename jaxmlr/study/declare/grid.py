@@ -178,6 +178,13 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
+def same(a: Any, b: Any) -> bool:
+    """Whether two values name one place on an axis: numbers do to six digits, as they are printed."""
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
+    return bool(a == b)
+
+
 def _frozen(value: Any) -> Any:
     return (str, str(value)) if isinstance(value, Mapping | list) else (type(value) is bool, value)
 

@@ -14,6 +14,7 @@ from jaxmlr.data.simulate import SimulatedRow, simulate
 from jaxmlr.estimator import Info
 from jaxmlr.mixture import Mixture
 from jaxmlr.study.declare.errors import StudyError, blamed_on, check_choice
+from jaxmlr.study.declare.grid import same
 
 if TYPE_CHECKING:
     from jaxmlr.study.declare.spec import Study
@@ -149,7 +150,7 @@ def at_point(study: "Study", point: Mapping[str, Any], roots: tuple[str, ...]) -
         given = {path: point[path] for path in axis.columns if path in point}
         if not any(path.startswith(roots) for path in axis.columns):
             continue
-        places = [k for k in range(len(axis)) if all(axis.columns[p][k] == v for p, v in given.items())]
+        places = [k for k in range(len(axis)) if all(same(axis.columns[p][k], v) for p, v in given.items())]
         if not places or (not given and len(axis) > 1):
             path = next(iter(given or axis.columns))
             said = f", not {point[path]!r}" if path in point else ""

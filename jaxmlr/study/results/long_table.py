@@ -28,7 +28,7 @@ def long_table(
       ValueError: no such metric or axis, or top is less than 1.
     """
     axes = [str(dim) for dim in results["diverged"].dims if dim not in ("estimator", "step")]
-    shown = [name for name in metrics_of(results) if record(name).heading]
+    shown = [name for name in metrics_of(results) if record(name).heading or name == sort]
     if sort is not None and sort not in (*shown, *axes):
         raise ValueError(f"--sort must be one of {', '.join((*shown, *axes))}, not {sort!r}")
     if top is not None and top < 1:
@@ -52,10 +52,10 @@ def long_table(
     if sort is not None:
         rows.sort(key=key)
     title = f"{results.attrs['name']}: n = {int(last['step']):,}, {results.attrs['trials']:,} trials"
-    table = Table(title=f"{title}, {record(metric).heading}" if wide and metric else title)
+    table = Table(title=f"{title}, {record(metric).heading or metric}" if wide and metric else title)
     for axis in axes:
         table.add_column(axis, justify="right")
-    columns = methods if wide else ["method", *(record(name).heading for name in shown), "diverged"]
+    columns = methods if wide else ["method", *(record(name).heading or name for name in shown), "diverged"]
     for column in columns:
         table.add_column(column, justify="left" if column == "method" else "right")
     for point, group, at in rows[:top]:

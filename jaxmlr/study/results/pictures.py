@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from jaxmlr import _check
 from jaxmlr.fitting import style
 from jaxmlr.registry import COLOURS
+from jaxmlr.study.declare.grid import same
 from jaxmlr.study.results.curves import MOST_POINTS, curves, default_metrics
 from jaxmlr.study.results.dataset import metrics_of
 from jaxmlr.study.results.maps import heat_map, phase_diagram
@@ -81,7 +82,7 @@ def select(results: xr.Dataset, choice: Mapping[str, Any]) -> xr.Dataset:
         if results[axis].dtype.kind in "fiu":
             _check.number(axis, value, scalar=True)
             nearest = min(values, key=lambda x: abs(x - value))
-            if not math.isclose(nearest, value, rel_tol=1e-6, abs_tol=1e-12):
+            if not same(nearest, value):
                 raise ValueError(f"{axis} = {value} is not on the grid; the nearest is {nearest:g}")
         else:
             nearest = str(value)

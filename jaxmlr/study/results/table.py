@@ -32,9 +32,13 @@ def _cell(at: xr.Dataset, metric: str, **which: Any) -> str:
 
 
 def tables(results: xr.Dataset) -> Iterator[Table]:
-    """One table for every grid point: mean ± standard error over trials, a row for every method."""
+    """One table for every grid point: mean ± standard error over trials, a row for every method.
+
+    Diagnostics, if the study has them, are a second table of that point: a row for each of them.
+    """
     axes = [str(dim) for dim in results["diverged"].dims if dim not in ("estimator", "step")]
     metrics = [name for name in metrics_of(results) if record(name).heading]
+    diagnostics = [name for name in metrics_of(results) if not record(name).heading]
     last = results.isel(step=-1)
     for values in itertools.product(*(results[axis].values.tolist() for axis in axes)):
         point = dict(zip(axes, values, strict=True))
@@ -70,3 +74,12 @@ def tables(results: xr.Dataset) -> Iterator[Table]:
         limits = [variable(at, m, "limit", reference="theory") for m in metrics]
         table.add_row("theory", *("" if limit is None else f"{float(limit):.4g}" for limit in limits), "")
         yield table
+        if diagnostics:
+            beside = Table(title=f"{table.title}: diagnostics")
+            beside.add_column("mean over trials", no_wrap=True)
+            names = at["estimator"].values.tolist()
+            for name in names:
+                beside.add_column(name, justify="right")
+            for metric in diagnostics:
+                beside.add_row(metric, *(_cell(at.sel(estimator=name), metric) for name in names))
+            yield beside

@@ -124,9 +124,11 @@ class Merger:
         for name in self._study.estimators if reference is not None else ():
             mine, theirs = self._rows[name], self._rows[str(reference)]
             first, _ = self.pairs(name)
-            difference = {
-                m: x[mine[first]] - exact[str(reference)][m][theirs[first]] for m, x in exact[name].items()
-            }
+            with np.errstate(invalid="ignore"):  # a condition number may be infinite for both: no number
+                difference = {
+                    m: x[mine[first]] - exact[str(reference)][m][theirs[first]]
+                    for m, x in exact[name].items()
+                }
             _add(totals.differences.setdefault(name, {}), difference)
         if self._study.keep:
             trials = self.trials + np.arange(self._size)

@@ -7,6 +7,7 @@ import pytest
 from jaxmlr import processes, simulate
 from jaxmlr.data.disturbances import Disturbance
 from jaxmlr.study import Study, StudyError, run_study, to_dataframe
+from jaxmlr.study.declare import one_trial
 
 PROBLEM = {"process": {"kind": "gaussian"}, "coefficients": [1.0, -1.5], "p": 0.7}
 
@@ -103,6 +104,12 @@ def test_kept_trials_are_a_table(results):
     assert len(frame) == 3 * 2 * 6 * 4
     with pytest.raises(ValueError, match="hold no single trials"):
         to_dataframe(results.drop_vars([f"{m}_trial" for m in study().metrics]), trials=True)
+
+
+def test_a_value_of_an_axis_is_taken_as_it_is_printed():
+    third = study(grid={"problem.p": {"linspace": [0.6, 0.9, 10]}})
+    at = one_trial.at_point(third, {"problem.p": 0.633333}, ("problem.",))
+    assert at.problem.p == third.points["problem.p"][1]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from jaxmlr.study.results.long_table import long_table
 from jaxmlr.study.results.table import tables, with_error
 
 
@@ -61,3 +62,18 @@ def test_a_study_without_grid_is_one_table(plain_results):
     text = printed(plain_results)
     assert text.count("plain: n = 50, 10 trials") == 1
     assert "seed" in text
+
+
+def test_diagnostics_are_a_second_table(plain_results):
+    said = plain_results["coefficient_error_mean"]
+    extra = (
+        said.copy().assign_attrs(metric="excitation"),
+        said.copy().assign_attrs(metric="excitation", statistic="se"),
+    )
+    results = plain_results.assign(excitation_mean=extra[0], excitation_se=extra[1])
+    first, second = tables(results)
+    assert len(first.columns) == len(next(tables(plain_results)).columns)
+    assert second.title.endswith("10 trials: diagnostics")
+    assert next(iter(second.columns[0].cells)) == "excitation"
+    assert [column.header for column in second.columns] == ["mean over trials", "seed"]
+    assert long_table(results, sort="excitation").columns[-2].header == "excitation"

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from jaxmlr.study import Study, run_block, run_study
+from jaxmlr.study.run.coverage import units
+from jaxmlr.study.run.merge import Merger
+from jaxmlr.study.run.parts import parts
 
 
 def study(**changes):
@@ -106,3 +109,13 @@ def test_a_block_has_only_rows_that_differ():
     values = run_block(study(), 0)
     assert values["seed"]["coefficient_error"].shape == (2, 2, 8)
     assert values["newton"]["coefficient_error"].shape == (4, 2, 8)
+
+
+def test_values_that_are_infinite_for_both_have_no_difference():
+    alone = study(grid={}, trials=2, block=2, record=[40], metrics=["coefficient_error"])
+    whole = parts(alone, {}, {})
+    (unit,) = units(whole, {}, 2, 2)
+    merger = Merger(alone, whole, None, [unit], 2)
+    table = {"coefficient_error": np.full((1, 1, 2), np.inf, np.float32), "finite": np.ones((1, 1, 2))}
+    merger.add(unit, dict.fromkeys(alone.estimators, table))
+    assert merger.totals.differences["newton"]["coefficient_error"].n == 0
