@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 
 def namespace(*values: Any) -> Any:
@@ -16,4 +15,15 @@ def namespace(*values: Any) -> Any:
 
 def special(*values: Any) -> Any:
     """The special functions that belong to `namespace`."""
-    return scipy.special if namespace(*values) is np else jax.scipy.special
+    if namespace(*values) is not np:
+        return jax.scipy.special
+    import scipy.special  # late: it takes a tenth of a second
+
+    return scipy.special
+
+
+def einsum(formula: str, *operands: Any) -> Any:
+    """The `einsum` of `namespace`, in full precision on every device."""
+    if namespace(*operands) is np:
+        return np.einsum(formula, *operands, optimize=True)
+    return jnp.einsum(formula, *operands, precision="highest")

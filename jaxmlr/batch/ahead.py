@@ -23,4 +23,5 @@ def begin(components: Iterable[int]) -> None:
         key = jax.random.key(0)
         for count in sorted({next((room for room in COMPONENTS if room >= k), 0) for k in components} - {0}):
             phi, y = np.ones((count + 1, 1)), np.zeros(count + 1)
-            covariance(fit(phi, y, count, key), phi, y)
+            weight = np.ones_like(y)
+            covariance(fit(phi, y, count, key, row_weights=weight), phi, y, row_weights=weight)

@@ -73,9 +73,9 @@ def fit(
 ) -> Fit:
     """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
 
-    All starts take `screening` steps of EM side by side; the `finalists` of greatest likelihood go on to
-    convergence, with every third step a long one (SQUAREM, Varadhan and Roland 2008;
-    `batch.acceleration.longer` has the equation).
+    All starts take `screening` steps of EM side by side. The `finalists` of greatest likelihood go on, with
+    every third step a long one (SQUAREM, Varadhan and Roland 2008; see `batch.acceleration.longer`); those
+    that are refused after 60 steps stop, after 200 all but the best 4, and after 500 all but the best.
 
     With free variances the likelihood has spurious optima, a line through a few rows that happen to lie on
     it, and at worst it is unbounded. A fit is refused where a component whose sigma is below a third of the
@@ -126,7 +126,8 @@ def fit(
       says "spurious optimum". Components are sorted by the last coefficient that is not common, unless
       a tie, classes, or what is known of weights, variances, labels or coefficients name them. `trace` and
       `iterations` count from after the screening.
-      `agreed` counts the finalists that ended at that likelihood, on the sample where there is one.
+      `agreed` counts the finalists that went on until they ended at that likelihood, on the sample where
+      there is one.
 
     Raises:
       ValueError: a concrete argument is out of range, or shapes do not fit.

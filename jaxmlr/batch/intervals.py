@@ -1,13 +1,11 @@
 """Confidence intervals and bands of a fit, from its covariance."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
 from jaxmlr import _check
-from jaxmlr._xla.namespace import namespace, special
+from jaxmlr._xla.namespace import einsum, namespace, special
 from jaxmlr.batch.outcome import Fit
 from jaxmlr.mixture import Mixture
 
@@ -48,7 +46,7 @@ def confidence_intervals(fit: Fit, errors: Mixture, level: ArrayLike = 0.95) -> 
 
 
 def bands(
-    fit: Fit, covariance: jax.Array, phi: ArrayLike, level: ArrayLike = 0.95
+    fit: Fit, covariance: ArrayLike, phi: ArrayLike, level: ArrayLike = 0.95
 ) -> tuple[jax.Array, jax.Array]:
     """Pointwise confidence bands of the lines: beta_k' phi +- z sqrt(phi' C_k phi), C_k = cov(beta_k).
 
@@ -68,11 +66,11 @@ def bands(
     components, d = fit.mixture.coefficients.shape
     if np.ndim(phi) != 2 or np.shape(phi)[1] != d:
         raise ValueError(f"phi must have shape (m, {d}), not {np.shape(phi)}")
-    blocks = covariance[: components * d, : components * d].reshape(components, d, components, d)
-    component = jnp.arange(components)
-    own = blocks[component, :, component, :]
-    points = jnp.asarray(phi)
-    spread = jnp.sqrt(jnp.einsum("md,kde,me->mk", points, own, points, precision="highest"))
-    fitted = fit.mixture.linear_predictors(points)
-    z = ndtri((1 + jnp.asarray(level, fitted.dtype)) / 2)
+    beta = fit.mixture.coefficients
+    xp, functions = namespace(beta, covariance, phi), special(beta, covariance, phi)
+    blocks = xp.asarray(covariance)[: components * d, : components * d].reshape(components, d, components, d)
+    own, points = einsum("kdke->kde", blocks), xp.asarray(phi)
+    spread = xp.sqrt(einsum("md,kde,me->mk", points, own, points))
+    fitted = einsum("md,kd->mk", points, beta)
+    z = functions.ndtri((1 + xp.asarray(level, fitted.dtype)) / 2)
     return fitted - z * spread, fitted + z * spread

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxmlr import _check
+from jaxmlr._xla.namespace import namespace
 from jaxmlr.batch import families, steps
 from jaxmlr.batch.constraints import Constraints, MStepOptions, constraints_of
 from jaxmlr.batch.outcome import Fit
@@ -149,4 +150,5 @@ def ridge_of(ridge: ArrayLike, d: int, dtype: DTypeLike) -> jax.Array:
     _check.number("ridge", ridge, at_least=0)
     if np.shape(ridge) not in ((), (d,)):
         raise ValueError(f"ridge must have shape () or ({d},), not {np.shape(ridge)}")
-    return jnp.broadcast_to(jnp.asarray(ridge, dtype), (d,))
+    xp = namespace(ridge)
+    return jnp.asarray(xp.broadcast_to(xp.asarray(ridge, dtype), (d,)))

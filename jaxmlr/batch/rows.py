@@ -61,8 +61,9 @@ def checked(
         raise ValueError("phi must have at least one row, not 0")
     phi, y = _check.floats(phi=phi, y=y)
     dtype = y.dtype
-    weight = jnp.ones(shape, dtype)
-    if row_weights is not None:
+    if row_weights is None:
+        weight = jnp.ones(shape, dtype)
+    else:
         if np.shape(row_weights) != shape:
             raise ValueError(f"row_weights must have shape {shape}, not {np.shape(row_weights)}")
         _check.number("row_weights", row_weights, at_least=0)

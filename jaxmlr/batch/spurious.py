@@ -12,6 +12,7 @@ from jaxmlr.mixture import Mixture
 
 NARROW = 1 / 3  # of the greatest sigma: wider components on many rows are not suspected
 LEVEL = 7.0  # log of how much rarer than once among all lines through d rows a sound component is
+CHUNK = 1024  # rows judged at a time, where only the first of many are there
 FAR = 4.5  # a row counts as no farther from the other lines than 3 of the greatest sigma
 
 
@@ -38,7 +39,12 @@ def distinct(data: Rows) -> jax.Array:
 
 
 def suspects(
-    mixture: Mixture, data: Rows, counts: jax.Array, used: jax.Array | None = None, shared: int = 0
+    mixture: Mixture,
+    data: Rows,
+    counts: jax.Array,
+    used: jax.Array | None = None,
+    shared: int = 0,
+    first: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Which components chance explains, (K,) bool, and how many rows each rests on, (K,).
 
@@ -62,6 +68,7 @@ def suspects(
       counts: (n,) bool, the rows that count, as from `distinct`.
       used: () int32, how many components there are where the others fill the arrays up; None: all.
       shared: regressors whose coefficients are common or known; they do not count in d.
+      first: () int32, how many of the rows are looked at, from the first; None: all.
     """
     beta, weights, variance = mixture
     dtype, d = beta.dtype, jnp.asarray(data.dim, beta.dtype) - shared
@@ -70,36 +77,52 @@ def suspects(
     variance = jnp.broadcast_to(variance, weights.shape)
     widest = jnp.argmax(jnp.where(present, variance, 0)).astype(jnp.int32)
     most = variance[widest]
-    fitted = jnp.einsum("nd,kd->kn", data.phi, beta, precision="highest")
-    error = data.y[None, :] - fitted
-    joint = log_joint(error[..., None], Mixture(beta, weights, variance))[..., 0]
-    density = jax.nn.logsumexp(joint, axis=0)
     far = -0.5 * jnp.log(2 * jnp.pi * most) - FAR
 
-    def one(k: jax.Array) -> tuple[jax.Array, jax.Array]:
-        rest = jnp.log1p(-jnp.minimum(weights[k], 1 - float(jnp.finfo(dtype).eps)))
-        posterior = jnp.exp(joint[k] - density)
-        others = jnp.maximum(density + jnp.log1p(-posterior), rest + far)
-        gain = rest + jnp.log1p(jnp.exp(joint[k] - others))
-        evidence = jnp.sum(jnp.where(counts, gain, 0))
-        m = jnp.sum(jnp.where(counts, posterior, 0))
-        near = jnp.sum(counts & (jnp.square(error[k]) < 4 * most), dtype=jnp.int32).astype(dtype)
-        chosen = jnp.arange(data.phi.shape[1], dtype=dtype)
-        ratios = jnp.log(jnp.maximum(near - chosen, 1)) - jnp.log(chosen + 1)
-        lines = jnp.sum(jnp.where(chosen < d, ratios, 0))  # log C(near, d)
-        suspected = (variance[k] < NARROW**2 * most) | (m < 2 * d)
-        rare = (1 - d / jnp.maximum(m, 1)) * evidence > lines + LEVEL
-        return present[k] & (k != widest) & suspected & ~rare, m
+    def sums(phi: jax.Array, y: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Of the components (K,): the evidence, the posteriors' sum, and how many rows are near."""
+        error = y[None, :] - jnp.einsum("nd,kd->kn", phi, beta, precision="highest")
+        joint = log_joint(error[..., None], Mixture(beta, weights, variance))[..., 0]
+        density = jax.nn.logsumexp(joint, axis=0)
+        rest = jnp.log1p(-jnp.minimum(weights, 1 - float(jnp.finfo(dtype).eps)))[:, None]
+        posterior = jnp.exp(joint - density[None])
+        others = jnp.maximum(density[None] + jnp.log1p(-posterior), rest + far)
+        gain = rest + jnp.log1p(jnp.exp(joint - others))
+        near = jnp.sum(counts[None] & (jnp.square(error) < 4 * most), axis=1, dtype=jnp.int32)
+        evidence, m = (jnp.sum(jnp.where(counts[None], each, 0), axis=1) for each in (gain, posterior))
+        return evidence, m, near.astype(dtype)
 
-    by_chance, size = jax.vmap(one)(places)
-    return by_chance, size
+    if first is None:
+        evidence, m, near = sums(data.phi, data.y, counts)
+    else:
+        parts = data.phi, data.y, counts
+
+        def add(i: jax.Array, so_far: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            part = (lax.dynamic_slice_in_dim(leaf, i * CHUNK, CHUNK) for leaf in parts)
+            return tuple(a + b for a, b in zip(so_far, sums(*part), strict=True))
+
+        chunks = (jnp.asarray(first, jnp.int32) + CHUNK - 1) // CHUNK
+        evidence, m, near = lax.fori_loop(0, chunks, add, (jnp.zeros_like(weights),) * 3)
+
+    chosen = jnp.arange(data.phi.shape[1], dtype=dtype)
+    ratios = jnp.log(jnp.maximum(near[:, None] - chosen[None], 1)) - jnp.log(chosen + 1)[None]
+    lines = jnp.sum(jnp.where(chosen[None] < d, ratios, 0), axis=1)  # log C(near, d)
+    suspected = (variance < NARROW**2 * most) | (m < 2 * d)
+    rare = (1 - d / jnp.maximum(m, 1)) * evidence > lines + LEVEL
+    return present & (places != widest) & suspected & ~rare, m
 
 
-def plausible(fit: Fit, data: Rows, counts: jax.Array, used: jax.Array | None = None) -> jax.Array:
+def plausible(
+    fit: Fit,
+    data: Rows,
+    counts: jax.Array,
+    used: jax.Array | None = None,
+    first: jax.Array | None = None,
+) -> jax.Array:
     """Whether no component of a fit is one of the `suspects`, (); none is where variances are not free."""
     if fit.constraints.known_variance or fit.constraints.equal_variance:
         return jnp.ones((), bool)
     shape, shared = fit.mixture.coefficients.shape, 0
     if fit.constraints.common or fit.constraints.held:
         shared = int(np.sum(~fit.constraints.own_columns(*shape)))
-    return ~jnp.any(suspects(fit.mixture, data, counts, used, shared)[0])
+    return ~jnp.any(suspects(fit.mixture, data, counts, used, shared, first)[0])

@@ -84,7 +84,7 @@ def settings(width: float) -> Any:
         "axes.linewidth": 0.6,
         "lines.linewidth": 1.2,
         "lines.markersize": 3.0,
-        "axes.formatter.use_mathtext": True,
+        "axes.formatter.use_mathtext": False,
         "savefig.dpi": 200,
         "pdf.fonttype": 42,  # text that can be selected and edited, in PDF
         "svg.fonttype": "none",  # and in SVG

@@ -12,7 +12,8 @@ from jaxmlr.batch.starts.greedy import best_addition, log_normal, repeated
 from jaxmlr.mixture import Mixture
 
 PARTITION, RANDOM, SPREAD, ROBUST, GREEDY = range(5)  # ways to find lines one after another
-REFINEMENTS = (1, 0, 0, 30, 1)  # least squares steps of each way
+REFINEMENTS = (1, 0, 0, 30, 1)  # least squares steps of each way, at most
+SETTLED = 1e-2  # a scale that moves by less than this fraction of itself is no longer refined
 
 
 def random_partition(key: jax.Array, data: Rows, components: int, used: ArrayLike | None = None) -> Mixture:
@@ -75,8 +76,8 @@ def sequential_robust(key: jax.Array, data: Rows, components: int, used: ArrayLi
         w_i  = free_i exp(-e_i^2 / (2 s^2)),   e_i = y_i - beta' phi_i
         beta = (sum w phi phi')^-1 sum w phi y,   s^2 = 2 sum w e^2 / sum w
 
-    which keeps s at the sigma of a Gaussian core; then rows with |e_i| < 3 s are no longer free. Weights
-    (Welsch's), scale and candidates are this project's, not the paper's.
+    until s settles, or 30 times, which keeps s at the sigma of a Gaussian core; then rows with |e_i| < 3 s
+    are no longer free. Weights (Welsch's), scale and candidates are this project's, not the paper's.
 
     Args:
       key: of this start.
@@ -134,6 +135,7 @@ def lines_by(
         return jnp.einsum("nd,d->n", phi, beta, precision="highest")
 
     Carry = tuple[jax.Array, jax.Array, jax.Array]
+    Refined = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # line, scale, whether it moves, steps
 
     def add(k: jax.Array, carry: Carry) -> Carry:
         # Squared distances from the nearest line (SPREAD), weights still free (ROBUST), log density (GREEDY).
@@ -172,17 +174,22 @@ def lines_by(
         label = jnp.where(joins, k, label)
         grouped = (way == PARTITION) | (way == GREEDY)
 
-        def refine(_: int, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            beta, scale = now
+        def refine(now: Refined) -> Refined:
+            beta, scale, _, done = now
             error = y - fitted(beta)
             core = left * jnp.exp(-0.5 * jnp.square(error / jnp.maximum(scale, jnp.sqrt(least))))
             w = jnp.where(grouped, jnp.where(label == k, weight, 0), core)
             beta = beta + correction(phi, error, w)
             error = y - fitted(beta)
-            return beta, jnp.sqrt(2 * jnp.sum(w * error * error) / jnp.maximum(jnp.sum(w), tiny))
+            after = jnp.sqrt(2 * jnp.sum(w * error * error) / jnp.maximum(jnp.sum(w), tiny))
+            return beta, after, jnp.abs(after - scale) > SETTLED * scale, done + 1
+
+        def unsettled(now: Refined) -> jax.Array:
+            return now[2] & (now[3] < refinements)
 
         alone = (way == PARTITION) | ((way == GREEDY) & (k == 0))
-        line, scale = lax.fori_loop(0, refinements, refine, (jnp.where(alone, 0, lines[best]), scale))
+        begun = jnp.where(alone, 0, lines[best]), scale, jnp.ones((), bool), jnp.zeros((), jnp.int32)
+        line, scale, _, _ = lax.while_loop(unsettled, refine, begun)
         error = y - fitted(line)
         explained = jnp.abs(error) < 3 * jnp.maximum(scale, jnp.sqrt(least))
         rest = jnp.where(explained, 0, left)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -74,11 +72,9 @@ def _lines(axes: Axes, fit: TableFit) -> None:
     axes.scatter(phi[drawn, chosen], y[drawn], s=12, c=_colours(fit)[drawn], alpha=0.7, linewidths=0)
     grid = np.tile(phi.mean(axis=0), (100, 1))
     grid[:, chosen] = np.linspace(phi[:, chosen].min(), phi[:, chosen].max(), 100)
-    with jax.enable_x64(True):
-        lower, upper = map(np.asarray, bands(fit.fit, jnp.asarray(fit.covariance), grid))
     law = fit.fit.constraints.law
     mean = law.mean if law is not None else np.asarray
-    lower, upper = mean(lower), mean(upper)
+    lower, upper = map(mean, bands(fit.fit, fit.covariance, grid))
     for k, line in enumerate(mean(grid @ beta.T).T):
         axes.plot(grid[:, chosen], line, color=_colour(k), label=f"component {k + 1}")
         axes.fill_between(grid[:, chosen], lower[:, k], upper[:, k], color=_colour(k), alpha=0.25)
