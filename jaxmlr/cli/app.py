@@ -94,6 +94,12 @@ def run(
     block: Annotated[
         str | None, typer.Option(metavar="N|probe", help="Trials computed together; probe tries sizes out.")
     ] = None,
+    share: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Another study's folder, from which blocks are copied that are the same."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
     ] = False,
@@ -120,11 +126,11 @@ def run(
     if block == "probe":
         planned = dataclasses.replace(planned, block=block_of(out) or probe.block_size(planned))
     if dry_run:
-        say_outlook(planned, out)
+        say_outlook(planned, out, share)
         return
     with leaving_at_once(out):
         try:
-            results = run_study(planned, out, progress=not quiet)
+            results = run_study(planned, out, share=share, progress=not quiet)
         except Interrupted as error:
             say(f"jaxmlr: interrupted; {error}; run again to go on in {out}", file=sys.stderr)
             raise typer.Exit(128 + error.signal) from None

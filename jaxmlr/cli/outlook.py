@@ -12,8 +12,10 @@ from jaxmlr.study.run.placement import Calls
 from jaxmlr.study.run.store import Store
 
 
-def say_outlook(study: Study, folder: Path) -> None:
+def say_outlook(study: Study, folder: Path, share: Path | None = None) -> None:
     """Print points, blocks, programs, memory, disk and time of a study, and what its folder holds of it.
+
+    What can be copied from the folder `share` counts as held.
 
     Time is measured on one block a device, on a short one where a block takes long. Nothing is written.
 
@@ -22,9 +24,11 @@ def say_outlook(study: Study, folder: Path) -> None:
       MemoryError: a block needs more than there is.
     """
     store = Store.look(study, folder)
+    if share is not None:
+        store.share(share, copy=False)
     missing, whole = store.missing(), store.parts
     every = study.trials * sum(map(len, whole.saved.values()))
-    share = sum(unit.trials * len(unit.parts) for unit in missing) / every
+    left = sum(unit.trials * len(unit.parts) for unit in missing) / every
     members = {unit.group: unit.parts for unit in missing}
     calls = Calls(study, whole, {group: whole.chosen(set(parts)) for group, parts in members.items()})
     blocks = Counter(unit.group for unit in missing)
@@ -34,7 +38,7 @@ def say_outlook(study: Study, folder: Path) -> None:
     say(f"grid        {plan.points:,} points: {grid}")
     for name, rows in plan.rows.items():
         say(f"method      {name}: computed at {rows:,} points")
-    there = f"{folder} holds {1 - share:.0%} of this" if share < 1 else f"{folder}: nothing of this"
+    there = f"{folder} holds {1 - left:.0%} of this" if left < 1 else f"{folder}: nothing of this"
     say(f"folder      {there}")
     say(f"blocks      {plan.blocks:,} of {plan.block_size:,} trials, on {len(jax.local_devices())} devices")
     say(f"programs    {plan.programs} a device, compiled in {plan.compile_seconds:.1f} s")

@@ -122,17 +122,18 @@ def test_a_plot_for_a_column_of_a_paper(call, folder, tmp_path):
 def test_settings_and_trials_replace_values_of_the_file(call, study_file, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "jaxmlr.study.run_study", lambda study, out, progress: seen.append((study, out, progress))
+        "jaxmlr.study.run_study",
+        lambda study, out, share, progress: seen.append((study, out, share, progress)),
     )
     settings = ["problem.p=0.8", "name=other", "estimators.seed.bound=inf", "record=[2, 20]"]
     options = [word for setting in settings for word in ("--set", setting)]
     status, _, err = call("run", study_file, "--out", tmp_path, "--trials", 4, "--quiet", *options)
     assert (status, err) == (0, "")
-    ((study, out, progress),) = seen
+    ((study, out, share, progress),) = seen
     assert (study.problem.p, study.name, study.trials) == (0.8, "other", 4)
     assert study.estimators["seed"]["bound"] == math.inf
     assert study.recorded.tolist() == [2, 20]
-    assert (out, progress) == (tmp_path, False)
+    assert (out, share, progress) == (tmp_path, None, False)
 
 
 def test_an_interruption_says_how_to_go_on(call, study_file, tmp_path, monkeypatch):

@@ -49,6 +49,7 @@ def run_study(
     study: Study,
     out: str | Path | None = None,
     *,
+    share: str | Path | None = None,
     executor: Executor | None = None,
     progress: bool = True,
     callback: Callable[[Update], object] | None = None,
@@ -59,6 +60,9 @@ def run_study(
       study: what to run.
       out: a folder for blocks and results; what is there already is not computed again. A study may have
         grown or shrunk since it was here last: in trials, methods, grid points, and in what is made of them.
+      share: the folder of another study; blocks that it has of this one's methods and points are copied from
+        it and not computed. They are the same where problem, options, seed, steps, metrics, recorded steps,
+        the paths of numeric axes, versions and device are.
       executor: where blocks are computed, any `concurrent.futures.Executor`; None takes one thread for
         each local device. Processes must be spawned, not forked.
       progress: whether to show progress on standard error.
@@ -70,11 +74,17 @@ def run_study(
       A dataset with dims (estimator, *grid axes, step); see `jaxmlr.study.results.dataset`.
 
     Raises:
-      ValueError: `out` cannot be written, or holds another study; the executor forks.
+      ValueError: `out` cannot be written, or holds another study; `share` is given without it; the executor
+        forks.
+      OSError: `share` holds no study.
       KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, once the blocks under way are saved.
     """
     began = time.perf_counter()
     check_executor(executor)
+    if share is not None:
+        if out is None:
+            raise ValueError("share: there is no folder to copy blocks to; give out")
+        manifest.read(Path(share))  # or an error before out is made
     if out is None:
         store, whole = None, parts(study, {}, {})
         missing = units(whole, {}, study.trials, study.block_size)
@@ -82,6 +92,8 @@ def run_study(
         store = Store(study, Path(out))
         if store.change:
             say(f"{out}: {store.change}", file=sys.stderr)
+        if share is not None:
+            store.share(Path(share))
         whole, missing = store.parts, store.missing()
         finished = published(store.folder)
         current = finished is not None and finished.attrs.get("fingerprint") == store.fingerprint
@@ -94,8 +106,8 @@ def run_study(
     steps_run = 0
     compile_seconds = compute_seconds = 0.0
     every = {part for listed in whole.saved.values() for part in listed}
-    share = {group: len(members) / len(every) for group, members in of_group.items()}
-    there = study.trials - sum(unit.trials * share[unit.group] for unit in missing)
+    fraction = {group: len(members) / len(every) for group, members in of_group.items()}
+    there = study.trials - sum(unit.trials * fraction[unit.group] for unit in missing)
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(TrialProgress(study.name, study.trials, there, show=progress))
         claims = None if store is None else stack.enter_context(Claims(store.blocks))
@@ -132,7 +144,7 @@ def run_study(
                 elif store is not None:
                     store.note(unit)
                 merger.add(unit, values)
-                shown.advance(unit.trials * share[unit.group], merger.worst, merger.lost)
+                shown.advance(unit.trials * fraction[unit.group], merger.worst, merger.lost)
                 update = Update(
                     merger.trials,
                     study.trials,

@@ -14,6 +14,7 @@ import json
 import re
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,18 +96,35 @@ class Store:
 
     def _scan(self) -> None:
         """Find what is there and sound."""
+        for path, there in self._of_ours(self.blocks, tidy=self._tidy):
+            self._files[path.stem] = there
+
+    def _of_ours(self, blocks: Path, *, tidy: bool) -> Iterator[tuple[Path, frozenset[str]]]:
+        """The sound files of a folder that hold parts of this study, and all parts that each holds."""
         mine = {part for listed in self.parts.saved.values() for part in listed}
-        for path in sorted(self.blocks.glob("*.npz")):
+        for path in sorted(blocks.glob("*.npz")):
             try:
                 tables = _tables(path)
             except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
                 say(f"{path} is damaged and is computed again: {error}", file=sys.stderr)
-                if self._tidy:
+                if tidy:
                     discard(path)
                 continue
             there = frozenset(part for listed in tables.values() for part in listed)
             if mine & there:
-                self._files[path.stem] = there
+                yield path, there
+
+    def share(self, folder: Path, *, copy: bool = True) -> None:
+        """Take what the folder of another study has of this one, by copies or, to look only, as if there.
+
+        Raises:
+          OSError: the folder holds no study.
+        """
+        manifest.read(folder)
+        for path, there in self._of_ours(folder / "blocks", tidy=False):
+            if copy and not self.has(path.stem):
+                write(self._path(path.stem), path.read_bytes())
+            self._files[path.stem] = there
 
     def spans(self) -> Spans:
         """Which trials of each part are there."""

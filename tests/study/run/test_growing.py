@@ -101,6 +101,23 @@ def test_more_methods_and_grid_points_compute_those_alone(small, tmp_path, compu
     assert computed == []  # fewer was a view: nothing was lost
 
 
+def test_what_the_folder_of_another_study_has_is_copied(plain, plain_results, tmp_path, computed):
+    run_study(plain, tmp_path / "one", progress=False)
+    computed.clear()
+    other = changed(plain, name="other")
+    shared = run_study(other, tmp_path / "two", share=tmp_path / "one", progress=False)
+    assert computed == []
+    equal_bits(shared, plain_results)
+    looked = Store.look(other, tmp_path / "three")
+    looked.share(tmp_path / "one", copy=False)
+    assert looked.missing() == []
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        run_study(other, tmp_path / "three", share=tmp_path / "nothing", progress=False)
+    with pytest.raises(ValueError, match="share: there is no folder to copy blocks to"):
+        run_study(other, share=tmp_path / "one", progress=False)
+    assert not (tmp_path / "three").exists()
+
+
 @pytest.mark.slow
 def test_other_metrics_are_computed_and_the_old_ones_stay(plain, tmp_path, computed):
     run_study(plain, tmp_path, progress=False)
