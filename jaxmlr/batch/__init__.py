@@ -15,6 +15,7 @@ from jaxmlr.batch.intervals import confidence_intervals as confidence_intervals
 from jaxmlr.batch.outcome import Fit as Fit
 from jaxmlr.batch.partition import from_labels as from_labels
 from jaxmlr.batch.partition import from_posterior as from_posterior
+from jaxmlr.batch.posterior import outliers as outliers
 from jaxmlr.batch.posterior import posterior as posterior
 from jaxmlr.batch.select import BootstrapTest as BootstrapTest
 from jaxmlr.batch.select import Selection as Selection

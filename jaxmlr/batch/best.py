@@ -32,10 +32,12 @@ How = tuple[jax.Array, jax.Array, jax.Array | None]  # limits, whether accelerat
 Climb = Callable[[Mixture, jax.Array | None, How, int], tuple[Fit, jax.Array]]
 
 
-def _options(data: Rows, ridge: jax.Array, variance_floor: jax.Array) -> MStepOptions:
+def _options(
+    data: Rows, ridge: jax.Array, variance_floor: jax.Array, outlier_density: jax.Array | None
+) -> MStepOptions:
     floor = jnp.where(jnp.isnan(variance_floor), 1e-6 * line_variance(data), variance_floor)
     least = jnp.maximum(floor, steps.resolution(data.y, data.weight))
-    return MStepOptions(ridge, least, jnp.zeros_like(least))
+    return MStepOptions(ridge, least, jnp.zeros_like(least), outlier_density)
 
 
 def linearised(data: Rows, law: Law | None, trials: jax.Array | None) -> Rows:
@@ -51,13 +53,14 @@ def go_on(
     variance_floor: jax.Array,
     tolerance: jax.Array,
     terms: Terms,
+    outlier_density: jax.Array | None = None,
     *,
     constraints: Constraints,
     max_iterations: int,
 ) -> Fit:
     """From the best fit to a sample to that of all rows."""
     linear = linearised(data, constraints.law, terms.trials)
-    options = _options(linear, ridge, variance_floor)
+    options = _options(linear, ridge, variance_floor, outlier_density)
     done: Fit = iterate(
         pack(*data[:3], terms),
         best.mixture
@@ -117,6 +120,7 @@ def best_of(
     tolerance: jax.Array,
     used: jax.Array | None,
     terms: Terms | None = None,
+    outlier_density: jax.Array | None = None,
     *,
     constraints: Constraints,
     screening: int,
@@ -125,7 +129,7 @@ def best_of(
 ) -> Fit:
     """The best fit from a pool of starts; `used` as in `plausible`, and a floor of NaN is the default."""
     linear = linearised(data, constraints.law, None if terms is None else terms.trials)
-    options = _options(linear, ridge, variance_floor)
+    options = _options(linear, ridge, variance_floor, outlier_density)
     rows, counts = pack(*data[:3], terms), distinct(data)
     blocks = None
     if data.columns is not None:  # the rows are filled up as well, and in an order by chance

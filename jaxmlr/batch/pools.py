@@ -6,18 +6,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxmlr._xla import programs
 from jaxmlr._xla.jit import wide_jit
-from jaxmlr.batch import capacity
+from jaxmlr.batch import capacity, steps
 from jaxmlr.batch.best import SCREENED, linearised
 from jaxmlr.batch.families import Law
-from jaxmlr.batch.starts.candidates import Rows
+from jaxmlr.batch.starts.candidates import Rows, quantile, squares
 from jaxmlr.batch.starts.greedy import GROWN, from_smaller, roomy
 from jaxmlr.batch.starts.kinds import pool
 from jaxmlr.mixture import Mixture
 
 FAR = 10.0  # standard deviations, beyond which a response is drawn in
+MEDIAN = 0.4549364  # of the square of a standard normal variable
 
 
 def filled_starts(
@@ -67,18 +69,30 @@ def _joined(starts: Mixture, grown: Mixture, kinds: tuple[tuple[str, int], ...])
 
 
 @functools.partial(wide_jit, static_argnames=("law",))
-def linear_rows(data: Rows, law: Law, trials: jax.Array | None) -> Rows:
+def linear_rows(data: Rows, law: Law | None, trials: jax.Array | None) -> Rows:
     """Rows with responses that are about linear in phi, which starts are drawn from.
 
-    Those of Student's t are drawn in to within `FAR` robust standard deviations of their median, so that no
-    gross error moves a line of least squares.
+    Where there may be gross errors, with Student's t or an outlier density, they are drawn in to within `FAR`
+    robust standard deviations of their median, so that none moves a line of least squares.
     """
     linear = linearised(data, law, trials)
-    if law.link != "identity":
+    if law is not None and law.link != "identity":
         return linear
     counts = data.weight > 0
     centre = jnp.nanmedian(jnp.where(counts, data.y, jnp.nan))
     reach = FAR * 1.4826 * jnp.nanmedian(jnp.where(counts, jnp.abs(data.y - centre), jnp.nan))
-    near = jnp.clip(data.y, centre - reach, centre + reach)
-    # More than half of the responses may be one number.
-    return linear._replace(y=jnp.where(counts & (reach > 0), near, data.y))
+    # More than half of the responses may be one number. Rows that do not count must not widen the spread.
+    near = jnp.where(reach > 0, jnp.clip(data.y, centre - reach, centre + reach), data.y)
+    return linear._replace(y=jnp.where(counts, near, centre))
+
+
+def narrowed(starts: Mixture, data: Rows) -> Mixture:
+    """Starts with the variance of the median deviation from the nearest line, which outliers do not move."""
+
+    def one(start: Mixture) -> Mixture:
+        nearest = jnp.min(squares(data, start.coefficients), axis=0)
+        middle = quantile(nearest, data.weight, jnp.asarray(0.5, nearest.dtype)) / MEDIAN
+        least = jnp.maximum(middle, steps.resolution(data.y, data.weight))
+        return start._replace(noise_variance=jnp.broadcast_to(least, start.noise_variance.shape))
+
+    return lax.map(one, starts)

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxmlr.batch import steps
@@ -51,6 +52,44 @@ def posterior(
     )
     each, _ = of_units(fit.mixture, fit.gate, phi, y, weight, terms, fit.constraints.law)
     return each if terms.groups is None else each[terms.groups]
+
+
+def outliers(
+    fit: Fit,
+    phi: ArrayLike,
+    y: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    row_weights: ArrayLike | None = None,
+    known: ArrayLike | None = None,
+    concomitant: ArrayLike | None = None,
+) -> jax.Array:
+    """Probability that each row is an outlier, c / (c + sum_k weights_k N(...)), with the fit's c.
+
+    Its mean over rows is the share of outliers; `posterior` is that of the other rows.
+
+    Args:
+      fit: of `em` or `fit`.
+      phi: (n, d).
+      y: (n,).
+      mask: (n,) bool, as given to the method.
+      row_weights: (n,), as given to the method.
+      known: (n, K) bool, as given to the method.
+      concomitant: (n, m), as given to the method.
+
+    Returns:
+      (n,).
+
+    Raises:
+      ValueError: the fit has no outlier density, or as `posterior`.
+    """
+    phi, y, weight, terms = of_fit(fit, phi, y, mask, row_weights, known=known, concomitant=concomitant)
+    if fit.options is None or fit.options.outlier_density is None:
+        raise ValueError("fit must have been made with an outlier_density, not without")
+    rows = PackedRows(phi.T[:, None], y[None], weight[None])
+    z, allowed = (None if leaf is None else leaf.T[:, None] for leaf in (terms.concomitant, terms.known))
+    density = steps.log_density(rows._replace(known=allowed, concomitant=z), fit.mixture, None, fit.gate)
+    return jax.nn.sigmoid(jnp.log(fit.options.outlier_density) - density[0])
 
 
 def of_units(

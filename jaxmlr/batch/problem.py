@@ -81,9 +81,7 @@ def prepare(
     _check.number("variance_floor", variance_floor, at_least=0)
     _check.number("ddof", ddof, at_least=0)
     if outlier_density is not None:
-        _check.number("outlier_density", outlier_density, above=0, scalar=True)
-        if constraints.grouped:
-            raise ValueError("outlier_density must be None with groups, whose rows are not outliers by one")
+        check_density(outlier_density, constraints)
         outlier_density = jnp.asarray(outlier_density, dtype)
     options = MStepOptions(
         ridge_of(ridge, d, dtype),
@@ -135,6 +133,13 @@ def of_fit(
             f"concomitant must have {constraints.concomitants} columns, not {terms.concomitant.shape[1]}"
         )
     return phi, y, weight, terms.of_dtype(weight.dtype)
+
+
+def check_density(outlier_density: ArrayLike, constraints: Constraints) -> None:
+    """Raise ValueError unless an outlier density is a positive number of rows that do not come in groups."""
+    _check.number("outlier_density", outlier_density, above=0, scalar=True)
+    if constraints.grouped:
+        raise ValueError("outlier_density must be None with groups, whose rows are not outliers by one")
 
 
 def tolerance_of(tolerance: ArrayLike | None, dtype: DTypeLike) -> jax.Array:

@@ -95,6 +95,10 @@ def fit(
             " heavy tails. Means of the middle three are exp(line), 1 / (1 + exp(-line)), exp(line)."
         ),
     ] = "normal",
+    robust: Annotated[
+        bool,
+        typer.Option("--robust", help="Set gross errors apart, as outliers; one sigma for all components."),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -118,7 +122,7 @@ def fit(
     cache.keep()
     row_terms = (group, concomitant, known_labels, common)
     plain = all(each is None for each in row_terms) and "|" not in (formula or "")
-    if method == "fit" and plain and not settings and family == "normal":
+    if method == "fit" and plain and not settings and family == "normal" and not robust:
         ahead.begin(counts)  # while what reads tables is imported, and the table is read
     try:
         from jaxmlr.cli import fit as command
@@ -142,6 +146,7 @@ def fit(
         weights=None if weights is None else Weights(weights, weights_are),
         terms=Terms(group, concomitant, known_labels, common),
         options=key_values("--option", settings) | ({} if family == "normal" else {"family": family}),
+        robust=robust,
     )
     command.fit(what, out, kind, as_json, latex, drawn)
 

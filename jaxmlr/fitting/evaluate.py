@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
 from jaxmlr.batch.families import Law
 from jaxmlr.mixture import Mixture
@@ -64,6 +64,11 @@ def _joint(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms) -> np
 def log_density(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms = NONE) -> np.ndarray:
     """Log sum_k weights[k] f(y; beta_k' phi, sigma_k^2) of the rows (n,), or of the groups (G,)."""
     return np.asarray(logsumexp(_joint(mixture, phi, y, terms), axis=1))
+
+
+def outliers(mixture: Mixture, phi: np.ndarray, y: np.ndarray, c: float, terms: Terms = NONE) -> np.ndarray:
+    """Probability that each row is an outlier, c / (c + f), under an outlier density c, (n,)."""
+    return np.asarray(expit(np.log(c) - log_density(mixture, phi, y, terms)))
 
 
 def posterior(mixture: Mixture, phi: np.ndarray, y: np.ndarray, terms: Terms = NONE) -> np.ndarray:

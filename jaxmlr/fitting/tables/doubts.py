@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from scipy.special import chdtrc, fdtrc  # scipy.stats takes half a second to import
 
 from jaxmlr.batch import Fit
@@ -60,6 +61,7 @@ def doubts(
     prior: np.ndarray,
     covariance: np.ndarray,
     law: Law | None = None,
+    outlier: np.ndarray | None = None,
 ) -> Iterator[str]:
     """Signs that the rows are not a mixture of lines, or not of so many.
 
@@ -70,13 +72,24 @@ def doubts(
       prior: the weights, (n, K) with concomitants, else (1, K).
       covariance: (q, q) of the estimates, coefficients first.
       law: of the responses; None where they are normal.
+      outlier: (n,) probabilities that rows are outliers, whose noise is not judged.
     """
     yield from _few_values(rows, law)
     if law is None:
-        yield from _noise(rows, mixture, posterior)
+        yield from _noise(rows, mixture, posterior if outlier is None else (1 - outlier)[:, None] * posterior)
     if len(mixture.weights) > 1:
         yield from _alike(mixture, covariance)
         yield from _membership(rows, posterior, prior)
+
+
+def falls(likelihood: pd.Series) -> Iterator[str]:
+    """Where more components have less likelihood, which the optimum does not allow."""
+    for fewer, more in itertools.pairwise(likelihood.sort_index().items()):
+        if more[1] < fewer[1] - 1e-3:
+            yield (
+                f"the log-likelihood falls from {fewer[1]:.8g} with {fewer[0]} components to {more[1]:.8g}"
+                f" with {more[0]}: no better optimum was found that is not refused"
+            )
 
 
 def _few_values(rows: TableRows, law: Law | None) -> Iterator[str]:

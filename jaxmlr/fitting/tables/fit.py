@@ -1,6 +1,5 @@
 """Fitting the rows of a table: a batch method for one or several K, or a recursive method in one pass."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from jaxmlr.fitting.scaling import Units
 from jaxmlr.fitting.tables.check import check, collinear_columns, law_of, too_few
 from jaxmlr.fitting.tables.design import Design, TableRows
 from jaxmlr.fitting.tables.dialect import Reading
-from jaxmlr.fitting.tables.doubts import doubts, refusal
+from jaxmlr.fitting.tables.doubts import doubts, falls, refusal
 from jaxmlr.fitting.tables.options import in_units
 from jaxmlr.fitting.tables.survey import survey
 from jaxmlr.fitting.tables.terms import check_method
@@ -50,6 +49,7 @@ class TableFit(NamedTuple):
     advice: tuple[str, ...]  # one sentence each
     prior: np.ndarray  # (n, K) or (1, K), the weights in front of the responses
     gate_errors: np.ndarray | None  # (K, m) standard errors of `fit.gate`, 0 for the first component
+    outlier: np.ndarray | None = None  # (n,) probabilities that rows are outliers, with an outlier density
 
     @property
     def labels(self) -> np.ndarray:
@@ -181,15 +181,19 @@ def fit_rows(
         fit = fit.marked("singular")
     lower, upper = confidence_intervals(fit, errors)
     row_terms = terms_of(fit, rows)
-    posterior = evaluate.posterior(fit.mixture, *whole, row_terms)
-    prior = evaluate.weights(fit.mixture, row_terms)
+    posterior, prior = (
+        evaluate.posterior(fit.mixture, *whole, row_terms),
+        evaluate.weights(fit.mixture, row_terms),
+    )
     if "floor" in str(fit.result):
         advice.append("no intervals for a component whose variance rests on its floor")
     elif np.isnan(matrix).all():
         advice.append("no standard errors: the information is singular at this optimum")
-    advice.extend(_falls(criteria["log_likelihood"]))
-    advice.extend(doubts(rows, fit.mixture, posterior, prior, matrix, law))
-    if best > 1 and not design.labels and law is None:
+    advice.extend(falls(criteria["log_likelihood"]))
+    c = fit.options and fit.options.outlier_density
+    outlier = None if c is None else evaluate.outliers(fit.mixture, *whole, float(c), row_terms)
+    advice.extend(doubts(rows, fit.mixture, posterior, prior, matrix, law, outlier))
+    if best > 1 and not design.labels and law is None and c is None:
         variance = max(_single_variance(*scaled, weight), float(np.finfo(float).tiny)) * units.unit**2
         alone = total * (np.log(2 * np.pi * variance) + 1) + (d + 1) * float(np.log(total))
         if alone < criteria.loc[best, "bic"]:
@@ -212,6 +216,7 @@ def fit_rows(
         tuple(advice),
         prior,
         of_gate,
+        outlier,
     )
 
 
@@ -235,16 +240,6 @@ def _single_variance(phi: np.ndarray, y: np.ndarray, weight: np.ndarray | None) 
     x, response = root[:, None] * phi, root * y
     left = float(np.sum((response - x @ np.linalg.lstsq(x, response, rcond=None)[0]) ** 2))
     return left / float(np.sum(root**2))
-
-
-def _falls(likelihood: pd.Series) -> Iterator[str]:
-    """Where more components have less likelihood, which the optimum does not allow."""
-    for fewer, more in itertools.pairwise(likelihood.sort_index().items()):
-        if more[1] < fewer[1] - 1e-3:
-            yield (
-                f"the log-likelihood falls from {fewer[1]:.8g} with {fewer[0]} components to {more[1]:.8g}"
-                f" with {more[0]}: no better optimum was found that is not refused"
-            )
 
 
 def _by_weight(fit: Fit, named: int) -> Fit:

@@ -15,6 +15,7 @@ from jaxmlr.fitting.tables.design import Design
 from jaxmlr.fitting.tables.fit import StreamFit, TableFit
 from jaxmlr.mixture import Mixture
 
+NAMED = 20  # outliers that are named
 NORMAL = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
 _CRITERIA = {"log_likelihood": "log-likelihood", "aic": "AIC", "bic": "BIC", "icl": "ICL"}
 
@@ -106,13 +107,14 @@ def groups(result: TableFit) -> pd.DataFrame | None:
 
 
 def posteriors(result: TableFit) -> pd.DataFrame:
-    """For each row that was used: its number, response, label from 1, and posteriors.
+    """For each row that was used: its number, response, label from 1, posteriors, and of being an outlier.
 
     A response that has the name of another column keeps it; the other stands in parentheses, as "(label)".
     """
     response = result.design.response
     own = {"row": result.rows.rows, "label": result.labels + 1}
     own |= {f"posterior_{k + 1}": column for k, column in enumerate(result.posterior.T)}
+    own |= {} if result.outlier is None else {"outlier": result.outlier}
     named = {f"({name})" if name == response else name: column for name, column in own.items()}
     first, *others = named.items()
     return pd.DataFrame(dict([first, (response, result.rows.y + result.rows.offset), *others]))
@@ -161,6 +163,13 @@ def lines(result: TableFit | StreamFit) -> Iterator[str]:
     if isinstance(result, TableFit):
         if (law := result.fit.constraints.law) is not None:
             yield f"family: {law.words}"
+        if result.outlier is not None:
+            likely = result.rows.rows[result.outlier > 0.5]
+            named = ", ".join(map(str, likely[:NAMED])) + (", ..." if len(likely) > NAMED else "")
+            yield (
+                f"outliers: {100 * result.outlier.mean():.2g} % of the rows; {len(likely):,} are more likely"
+                f" outliers than not{': rows ' + named if len(likely) else ''}"
+            )
         if result.fit.gate is not None:
             yield "the weight of a component is the mean of its weights over the rows, or groups"
         yield choice(result)
