@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from jaxmlr.fitting.tables import dialect, numerals, sqlite
+from jaxmlr.fitting.tables import arrow, dialect, numerals, sqlite
 from jaxmlr.fitting.tables.dialect import Dialect, Reading
 
-PARQUET = (".parquet", ".pq")
-ARROW = (".feather", ".arrow", ".ipc")
 SAMPLE = 1 << 18  # bytes in which a dialect is recognised
 _OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 # Numbers to the last bit, which pandas does by itself from 3.1 on.
@@ -56,8 +53,8 @@ def read(source: str | Path, reading: Reading | None = None) -> pd.DataFrame:
     with _named(source):
         if sqlite.is_database(source):
             return _finished(pd.concat(sqlite.chunks(str(source), 1 << 16)), 0, None, reading)
-        if _is_arrow(source):
-            return _finished(_from_arrow(_arrow_table(source)), 0, None, reading)
+        if arrow.is_arrow(source):
+            return _finished(arrow.read(source), 0, None, reading)
         with _text(source, reading) as (lines, recognised):
             return _finished(pd.read_csv(lines, **_arguments(recognised, reading)), 0, recognised, reading)
 
@@ -87,17 +84,10 @@ def chunks(
             for frame in sqlite.chunks(str(source), rows):
                 yield _finished(frame, seen, None, reading, texts)
                 seen += len(frame)
-        elif _is_parquet(source):
-            with pq.ParquetFile(source) as file:
-                for batch in file.iter_batches(rows):
-                    frame = _from_arrow(pa.Table.from_batches([batch]))
-                    yield _finished(frame, seen, None, reading)
-                    seen += batch.num_rows
-        elif _is_arrow(source):
-            table = _arrow_table(source)
-            for seen in range(0, len(table), rows):
-                yield _finished(_from_arrow(table.slice(seen, rows)), seen, None, reading)
-            seen = len(table)
+        elif arrow.is_arrow(source):
+            for frame in arrow.chunks(source, rows):
+                yield _finished(frame, seen, None, reading)
+                seen += len(frame)
         else:
             with _text(source, reading) as (lines, recognised):
                 arguments = _arguments(recognised, reading) | {"dtype": dict.fromkeys(texts, str)}
@@ -111,10 +101,10 @@ def chunks(
 
 def rows_in(source: str | Path) -> int | None:
     """How many rows a file has, where that is known without reading it."""
-    if not _is_parquet(source):
+    if not arrow.is_parquet(source):
         return None
     with _named(source):
-        return int(pq.read_metadata(source).num_rows)
+        return arrow.rows_in(source)
 
 
 def _finished(
@@ -172,40 +162,6 @@ def _numbers(
             numbers, done = parsed
             return numbers, f"column {values.name!r}: {done}" if done else ""
     return values, ""
-
-
-def _from_arrow(table: pa.Table) -> pd.DataFrame:
-    """Columns as float64, text or dates, whatever Arrow's type for them is."""
-    notes = []
-    for i, field in enumerate(table.schema):
-        column, kind = table.column(i), field.type
-        if pa.types.is_dictionary(kind):
-            column, kind = column.cast(kind.value_type), kind.value_type
-            if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-                notes.append(f"column {field.name!r} has categories that are numbers; C(...) makes a factor")
-        if pa.types.is_decimal(kind) or pa.types.is_null(kind) or pa.types.is_float16(kind):
-            column = column.cast(pa.float64())
-        elif pa.types.is_boolean(kind) and column.null_count:
-            column = column.cast(pa.int8()).cast(pa.float64())
-        elif pa.types.is_date(kind):
-            column = column.cast(pa.timestamp("ms"))
-        elif pa.types.is_duration(kind) or pa.types.is_time(kind):
-            raise ValueError(f"column {field.name!r} holds times of type {kind}; write them as numbers")
-        table = table.set_column(i, field.name, column)
-    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-    frame.attrs["notes"] = notes
-    return frame
-
-
-def _arrow_table(source: str | Path) -> pa.Table:
-    if _is_parquet(source):
-        return pq.read_table(source)
-    with pa.memory_map(str(source)) as file:
-        try:
-            return pa.ipc.open_file(file).read_all()
-        except pa.ArrowInvalid:
-            file.seek(0)
-            return pa.ipc.open_stream(file).read_all()
 
 
 def _arguments(recognised: Dialect, reading: Reading) -> dict[str, Any]:
@@ -305,14 +261,6 @@ class _Lines(io.TextIOBase):
         return next((line for line in self.lines if not dialect.is_comment(line, self.comment or "\0")), "")
 
 
-def _is_parquet(source: str | Path) -> bool:
-    return Path(source).suffix.lower() in PARQUET
-
-
-def _is_arrow(source: str | Path) -> bool:
-    return Path(source).suffix.lower() in (*PARQUET, *ARROW)
-
-
 def _name(source: str | Path) -> str:
     return "standard input" if str(source) == "-" else str(source)
 
@@ -320,7 +268,7 @@ def _name(source: str | Path) -> str:
 @contextmanager
 def _named(source: str | Path) -> Iterator[None]:
     """Whatever a reader finds wrong becomes an error that names the file."""
-    kind = "Parquet" if _is_parquet(source) else "Arrow" if _is_arrow(source) else "CSV"
+    kind = "Parquet" if arrow.is_parquet(source) else "Arrow" if arrow.is_arrow(source) else "CSV"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
