@@ -75,8 +75,9 @@ def fit(
     """Maximum likelihood from nothing: EM from many starts of several kinds, of which the best stays.
 
     All starts take `screening` steps of EM side by side. The `finalists` of greatest likelihood go on, with
-    every third step a long one (SQUAREM, Varadhan and Roland 2008; see `batch.acceleration.longer`); those
-    that are refused after 60 steps stop, after 200 all but the best 4, and after 500 all but the best.
+    every third step a long one (SQUAREM, Varadhan and Roland 2008; see `batch.acceleration.longer`). On a
+    CPU those that are refused after 60 steps stop, after 200 all but the best 4, after 500 all but the best;
+    on other devices all go on side by side.
 
     With free variances the likelihood has spurious optima, a line through a few rows that happen to lie on
     it, and at worst it is unbounded. A fit is refused where a component whose sigma is below a third of the

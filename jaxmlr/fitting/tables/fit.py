@@ -181,10 +181,8 @@ def fit_rows(
         fit = fit.marked("singular")
     lower, upper = confidence_intervals(fit, errors)
     row_terms = terms_of(fit, rows)
-    posterior, prior = (
-        evaluate.posterior(fit.mixture, *whole, row_terms),
-        evaluate.weights(fit.mixture, row_terms),
-    )
+    posterior = evaluate.posterior(fit.mixture, *whole, row_terms)
+    prior = evaluate.weights(fit.mixture, row_terms)
     if "floor" in str(fit.result):
         advice.append("no intervals for a component whose variance rests on its floor")
     elif np.isnan(matrix).all():
